@@ -1,0 +1,69 @@
+"""Open any open-weight model and see inside it while it runs.
+
+Importing this package is cheap: torch and transformers are imported when the first model is loaded.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from explorer.errors import Cancelled, ExplorerError, Refused
+
+if TYPE_CHECKING:
+    from explorer.anatomy import Anatomy
+    from explorer.attribution import Attribution
+    from explorer.generation import Generation, Step
+    from explorer.loading import attach, load
+    from explorer.model import Model
+    from explorer.sampling import Distribution, NextToken, Sampling
+    from explorer.tokens import Token, Tokens
+    from explorer.trace import Trace
+
+_HOME = {
+    "Anatomy": "anatomy",
+    "Attribution": "attribution",
+    "Distribution": "sampling",
+    "Generation": "generation",
+    "Model": "model",
+    "NextToken": "sampling",
+    "Sampling": "sampling",
+    "Step": "generation",
+    "Token": "tokens",
+    "Tokens": "tokens",
+    "Trace": "trace",
+    "attach": "loading",
+    "load": "loading",
+}
+
+__version__ = "0.1.0"
+__all__ = [
+    "Anatomy",
+    "Attribution",
+    "Cancelled",
+    "Distribution",
+    "ExplorerError",
+    "Generation",
+    "Model",
+    "NextToken",
+    "Refused",
+    "Sampling",
+    "Step",
+    "Token",
+    "Tokens",
+    "Trace",
+    "attach",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'explorer' has no attribute {name!r}")
+    value = getattr(import_module(f"explorer.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
