@@ -1,0 +1,25 @@
+/** Errors, where the picture would be. */
+
+import type { JSX } from "preact";
+import type { Fault } from "./wire";
+
+/** A fault from whatever was thrown: `sentence` says what failed, the error's own words say why. */
+export function faultOf(error: unknown, sentence: string): Fault {
+  if (!(error instanceof Error)) return { message: `${sentence} ${String(error)}`, detail: "" };
+  return { message: `${sentence} ${error.message}`, detail: error.stack ?? "" };
+}
+
+/** One sentence, and the details for whoever unfolds them. */
+export function FaultCard({ fault }: { fault: Fault }): JSX.Element {
+  return (
+    <div class="explorer-fault" role="alert">
+      <p>{fault.message}</p>
+      {fault.detail !== "" && (
+        <details>
+          <summary>Details</summary>
+          <pre tabIndex={0}>{fault.detail}</pre>
+        </details>
+      )}
+    </div>
+  );
+}

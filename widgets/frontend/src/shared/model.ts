@@ -1,0 +1,93 @@
+/**
+ * A typed wrapper over the model that the notebook hands to a widget. Drawing code reads traits as signals and never
+ * sees events, and everything it subscribes to ends with the view.
+ */
+
+import { type ReadonlySignal, signal as makeSignal } from "@preact/signals";
+
+/** What this front end uses of the host's model (the anywidget front-end module contract). */
+export interface HostModel {
+  get(key: string): unknown;
+  set(key: string, value: unknown): void;
+  save_changes(): void;
+  on(event: string, callback: (...values: never[]) => void): void;
+  off(event: string, callback: (...values: never[]) => void): void;
+  send(content: unknown): void;
+}
+
+/**
+ * The trait `key` as a signal: its value now, and every later one, until `abort` fires.
+ *
+ * @example const view = signalOf<State, "view">(model, "view", signal);
+ */
+export function signalOf<S, K extends keyof S & string>(
+  model: HostModel,
+  key: K,
+  abort: AbortSignal,
+): ReadonlySignal<S[K]> {
+  const value = makeSignal(model.get(key) as S[K]);
+  const update = (): void => {
+    value.value = model.get(key) as S[K];
+  };
+  const event = `change:${key}`;
+  model.on(event, update);
+  abort.addEventListener("abort", () => model.off(event, update), { once: true });
+  return value;
+}
+
+/** Sets several traits and sends them to Python as one message. */
+export function write<S>(model: HostModel, changes: Partial<S>): void {
+  for (const [key, value] of Object.entries(changes)) model.set(key, value);
+  model.save_changes();
+}
+
+/**
+ * What a panel's component works with. `S` is the interface of its traits, the same names as in Python.
+ *
+ * Get it with {@link useModel}; it exists once a view and ends with it.
+ */
+export class PanelModel<S> {
+  readonly #host: HostModel;
+  readonly #traits = new Map<string, ReadonlySignal<unknown>>();
+
+  /**
+   * @param host the notebook's model
+   * @param el the element the panel is drawn in
+   * @param abort fires when the view goes; give it to every listener, observer, timer and frame
+   * @param dark whether the page around the panel is dark now
+   */
+  constructor(
+    host: HostModel,
+    readonly el: HTMLElement,
+    readonly abort: AbortSignal,
+    readonly dark: ReadonlySignal<boolean>,
+  ) {
+    this.#host = host;
+  }
+
+  /** The trait as a signal; the same signal for every caller. */
+  trait<K extends keyof S & string>(key: K): ReadonlySignal<S[K]> {
+    let known = this.#traits.get(key);
+    if (known === undefined) {
+      known = signalOf<S, K>(this.#host, key, this.abort);
+      this.#traits.set(key, known);
+    }
+    return known as ReadonlySignal<S[K]>;
+  }
+
+  /** Sets several traits and sends them to Python as one message. */
+  write(changes: Partial<S>): void {
+    if (!this.abort.aborted) write<S>(this.#host, changes);
+  }
+
+  /** Sends a message to Python's message handler. Only for what must not survive saving; everything else is a trait. */
+  send(message: object): void {
+    if (!this.abort.aborted) this.#host.send(message);
+  }
+
+  /** Calls `handler` with every message from Python until the view ends. */
+  onMessage(handler: (message: unknown, buffers: DataView[]) => void): void {
+    this.#host.on("msg:custom", handler);
+    this.abort.addEventListener("abort", () => this.#host.off("msg:custom", handler), { once: true });
+  }
+}

@@ -1,0 +1,81 @@
+/** From a panel's component to the module that a notebook loads. */
+
+import { Component, type ComponentChildren, type ComponentType, type JSX, createContext, render } from "preact";
+import { useContext } from "preact/hooks";
+import { FaultCard, faultOf } from "./fault";
+import { type HostModel, PanelModel } from "./model";
+import { watchTheme } from "./theme";
+import { TooltipControl } from "./tooltip";
+import type { Fault } from "./wire";
+
+interface PanelScope {
+  model: PanelModel<unknown>;
+  tooltip: TooltipControl;
+}
+
+/** What every part of a panel can reach. */
+export const PanelContext = createContext<PanelScope>(null as unknown as PanelScope);
+
+/** The panel's model: its traits as signals, `write`, `send`, `abort` and `dark`. `S` names the traits. */
+export function useModel<S>(): PanelModel<S> {
+  return useContext(PanelContext).model as PanelModel<S>;
+}
+
+/** Shows an error card where drawing threw, and draws anew when the next picture or selection arrives. */
+class Guard extends Component<{ model: PanelModel<unknown>; children: ComponentChildren }, { fault: Fault | null }> {
+  override state = { fault: null as Fault | null };
+
+  override componentDidMount(): void {
+    const { model } = this.props;
+    const retry = (): void => {
+      if (this.state.fault !== null) this.setState({ fault: null });
+    };
+    // Any new state may be one that can be drawn.
+    for (const key of ["view", "status", "text"]) {
+      const stop = (model as PanelModel<Record<string, unknown>>).trait(key).subscribe(retry);
+      model.abort.addEventListener("abort", stop, { once: true });
+    }
+  }
+
+  override componentDidCatch(error: unknown): void {
+    this.setState({ fault: faultOf(error, "The panel could not be drawn.") });
+  }
+
+  override render(): ComponentChildren {
+    const { fault } = this.state;
+    if (fault === null) return this.props.children;
+    return (
+      <div class="explorer-panel" data-theme={this.props.model.dark.value ? "dark" : "light"}>
+        <FaultCard fault={fault} />
+      </div>
+    );
+  }
+}
+
+/** What the notebook calls: once a view, with a signal that fires when the view goes. */
+export interface PanelModule {
+  render(context: { model: HostModel; el: HTMLElement; signal: AbortSignal }): void;
+}
+
+/**
+ * The default export of a panel's module.
+ *
+ * @example export default mountPanel(AttentionPanel);
+ */
+export function mountPanel(Content: ComponentType): PanelModule {
+  return {
+    render({ model: host, el, signal }): void {
+      const model = new PanelModel<unknown>(host, el, signal, watchTheme(el, signal));
+      const scope = { model, tooltip: new TooltipControl() };
+      const root = (): JSX.Element => (
+        <PanelContext.Provider value={scope}>
+          <Guard model={model}>
+            <Content />
+          </Guard>
+        </PanelContext.Provider>
+      );
+      render(root(), el);
+      signal.addEventListener("abort", () => render(null, el), { once: true });
+    },
+  };
+}

@@ -1,0 +1,54 @@
+/**
+ * The values that travel between Python and the panels: the names and shapes of the synced traits all panels share.
+ * Each panel adds its own interface beside its code.
+ */
+
+/** One token as a person reads it. `part` of `parts` counts the pieces of one visible character, from 1. */
+export interface WireToken {
+  id: number;
+  text: string;
+  kind: "text" | "special" | "byte" | "control";
+  group: number;
+  part: number;
+  parts: number;
+}
+
+/** A failure: one sentence for everybody, and the details for whoever unfolds them. */
+export interface Fault {
+  message: string;
+  detail: string;
+}
+
+/** What the kernel is doing. `ms` is how long the last picture took; `progress` goes from 0 to 1. */
+export interface Status {
+  state: "live" | "working" | "error";
+  request: number;
+  ms: number | null;
+  note: string;
+  progress: number | null;
+  progress_note: string;
+  error: Fault | null;
+}
+
+export interface About {
+  name: string;
+  dtype: string;
+  device: string;
+  context: number;
+}
+
+/** The last complete picture; empty before the first one. Panels extend it. */
+export interface View {
+  request: number;
+  tokens: WireToken[];
+  notes: string[];
+}
+
+/** The traits every panel has. `view` is `{}` until the first picture arrives. */
+export interface CommonState {
+  title: string;
+  text: string;
+  about: Partial<About>;
+  status: Partial<Status>;
+  view: Partial<View>;
+}
