@@ -1,6 +1,8 @@
 // The browser's filters against transformers' own classes: the fixtures are written by
 // tests/fixtures/make_sampling_fixtures.py, and the kernel's tests read the same files.
 
+/// <reference types="node" />
+
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";

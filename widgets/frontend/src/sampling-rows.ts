@@ -1,0 +1,55 @@
+// Which tokens and which lines the bar chart shows. The number of rows never changes with the settings, so nothing
+// jumps under the pointer while a slider moves.
+
+import type { Distribution, Filter } from "./sampling-math";
+
+export type Row =
+  | { kind: "token"; rank: number; id: number; probability: number; kept: boolean }
+  | { kind: "more"; count: number; mass: number }
+  | { kind: "cut"; filter: Filter; count: number; mass: number }
+  | { kind: "impossible"; count: number };
+
+export const ROWS = 14;
+const CUT_ROWS = 3; // a cut shows at least this many of its tokens, where it has them
+const KEPT_ROWS = 4;
+
+/** The rows from the likeliest down: what can be drawn, then each cut with its line and its first tokens. */
+export function layRows(distribution: Distribution, rows = ROWS): Row[] {
+  const { cuts, kept } = distribution;
+  const lines = cuts.length + (distribution.impossible > 0 ? 1 : 0);
+  const room = rows - lines;
+  const shownCut = cuts.map((cut) => Math.min(CUT_ROWS, cut.to - cut.from));
+  const reserved = shownCut.reduce((sum, count) => sum + count, 0);
+  let shownKept = Math.min(kept, Math.max(KEPT_ROWS, room - reserved));
+  if (shownKept < kept) shownKept--; // its row says how many more there are
+  let free = room - reserved - shownKept - (shownKept < kept ? 1 : 0);
+  // What is left over goes to the cut tokens next below.
+  cuts.forEach((cut, i) => {
+    const extra = Math.max(0, Math.min(free, cut.to - cut.from - shownCut[i]!));
+    shownCut[i]! += extra;
+    free -= extra;
+  });
+  // Few rows and many filters: the last filters give theirs up first.
+  for (let i = cuts.length - 1; i >= 0 && free < 0; i--) {
+    const less = Math.min(-free, shownCut[i]!);
+    shownCut[i]! -= less;
+    free += less;
+  }
+
+  const out: Row[] = [];
+  const push = (rank: number, isKept: boolean): void => {
+    out.push({ kind: "token", rank, id: distribution.id(rank), probability: distribution.probability(rank), kept: isKept });
+  };
+  for (let rank = 0; rank < shownKept; rank++) push(rank, true);
+  if (shownKept < kept) {
+    let shownMass = 0;
+    for (let rank = 0; rank < shownKept; rank++) shownMass += distribution.probability(rank);
+    out.push({ kind: "more", count: kept - shownKept, mass: Math.max(0, 1 - shownMass) });
+  }
+  cuts.forEach((cut, i) => {
+    out.push({ kind: "cut", filter: cut.filter, count: cut.to - cut.from, mass: cut.mass });
+    for (let rank = cut.from; rank < cut.from + shownCut[i]!; rank++) push(rank, false);
+  });
+  if (distribution.impossible > 0) out.push({ kind: "impossible", count: distribution.impossible });
+  return out;
+}
