@@ -19,6 +19,12 @@ export interface Table {
   opaque: Uint8Array;
 }
 
+/** A background, and the text colour that can be read on it (`null`: the theme's own). */
+export interface Swatch {
+  background: string;
+  ink: string | null;
+}
+
 const SIZE = 256;
 
 function bytesOf(base64: string): Uint8Array {
@@ -104,6 +110,11 @@ export function inkOn(table: Table, index: number): string | null {
   const [red = 0, green = 0, blue = 0] = table.opaque.subarray(index * 3, index * 3 + 3);
   // Black and white contrast equally with a relative luminance of 0.179 (WCAG 2.1).
   return relativeLuminance(red, green, blue) > 0.179 ? INK_DARK : INK_LIGHT;
+}
+
+/** Entry `index` as the background and text colour of something with words in it. */
+export function swatch(table: Table, index: number): Swatch {
+  return { background: cssColor(table, index), ink: inkOn(table, index) };
 }
 
 /** A CSS gradient through the whole table, for legends. */

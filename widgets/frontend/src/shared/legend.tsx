@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { type TableKind, gradient, tableOf } from "./colors";
-import { useModel } from "./mount";
+import { useModel } from "./scope";
 
 export interface LegendProps {
   /** Which colour table is explained. */

@@ -1,25 +1,12 @@
 /** From a panel's component to the module that a notebook loads. */
 
-import { Component, type ComponentChildren, type ComponentType, type JSX, createContext, render } from "preact";
-import { useContext } from "preact/hooks";
+import { Component, type ComponentChildren, type ComponentType, type JSX, render } from "preact";
 import { FaultCard, faultOf } from "./fault";
 import { type HostModel, PanelModel } from "./model";
+import { PanelContext } from "./scope";
 import { watchTheme } from "./theme";
 import { TooltipControl } from "./tooltip";
 import type { Fault } from "./wire";
-
-interface PanelScope {
-  model: PanelModel<unknown>;
-  tooltip: TooltipControl;
-}
-
-/** What every part of a panel can reach. */
-export const PanelContext = createContext<PanelScope>(null as unknown as PanelScope);
-
-/** The panel's model: its traits as signals, `write`, `send`, `abort` and `dark`. `S` names the traits. */
-export function useModel<S>(): PanelModel<S> {
-  return useContext(PanelContext).model as PanelModel<S>;
-}
 
 /** Shows an error card where drawing threw, and draws anew when the next picture or selection arrives. */
 class Guard extends Component<{ model: PanelModel<unknown>; children: ComponentChildren }, { fault: Fault | null }> {

@@ -3,7 +3,7 @@
 import { type ReadonlySignal, computed } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { faultOf } from "./fault";
-import { useModel } from "./mount";
+import { useModel } from "./scope";
 import type { CommonState, Fault, View } from "./wire";
 
 export interface Picture<P> {

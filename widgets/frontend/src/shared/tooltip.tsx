@@ -2,8 +2,8 @@
 
 import { type Signal, signal as makeSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
-import { useContext, useLayoutEffect, useRef } from "preact/hooks";
-import { PanelContext } from "./mount";
+import { useLayoutEffect, useRef } from "preact/hooks";
+import { useTooltip } from "./scope";
 
 interface Shown {
   /** The box that is explained, in client coordinates; a pointer is a box without size. */
@@ -11,7 +11,7 @@ interface Shown {
   content: ComponentChildren;
 }
 
-/** Says what the tooltip shows and where. Get the panel's own with {@link useTooltip}. */
+/** Says what the tooltip shows and where. Get the panel's own with `useTooltip`. */
 export class TooltipControl {
   readonly shown: Signal<Shown | null> = makeSignal<Shown | null>(null);
 
@@ -29,11 +29,6 @@ export class TooltipControl {
   hide(): void {
     if (this.shown.peek() !== null) this.shown.value = null;
   }
-}
-
-/** The panel's tooltip. */
-export function useTooltip(): TooltipControl {
-  return useContext(PanelContext).tooltip;
 }
 
 const GAP = 12;

@@ -1,0 +1,38 @@
+/**
+ * What panels are made of.
+ *
+ *     export interface State extends CommonState { selection: Selection }      the synced traits, named as in Python
+ *
+ *     function MyPanel() {
+ *       const model = useModel<State>();                       traits as signals, write, send, abort, dark
+ *       const { picture, fault } = usePicture(readView).value; the last readable view, decoded
+ *       return (
+ *         <Panel name="mine" tokens={picture?.tokens ?? []} ready={picture !== null} fault={fault}
+ *                legend={<Legend table="weight" low="0" high="1" />}>
+ *           …
+ *         </Panel>
+ *       );
+ *     }
+ *     export default mountPanel(MyPanel);
+ *
+ * Style sheets begin with `@import "./shared/panel.css";` and keep every selector under `.explorer-panel`.
+ */
+
+export { type Chip, chips, tokenName, visible } from "./chips";
+export * from "./codec";
+export * from "./colors";
+export { FaultCard, faultOf } from "./fault";
+export type { KeyHelp } from "./keys";
+export { Legend, type LegendProps } from "./legend";
+export { type HostModel, PanelModel, signalOf, write } from "./model";
+export { type PanelModule, mountPanel } from "./mount";
+export { Panel, type PanelProps } from "./panel";
+export { type Picture, checkView, pictureOf, usePicture } from "./picture";
+export { useModel, useTooltip } from "./scope";
+export { type Size, useSize } from "./size";
+export { duration } from "./status";
+export { EchoRule, wellFormed } from "./text";
+export { isDark, watchTheme } from "./theme";
+export { TokenStrip, type TokenStripProps } from "./tokens";
+export { Tooltip, TooltipControl } from "./tooltip";
+export type { About, CommonState, Fault, Status, View, WireToken } from "./wire";

@@ -1,0 +1,134 @@
+/** The frame of every panel: title and status, prompt and its tokens, the picture, the legend, errors. */
+
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren, JSX } from "preact";
+import { useId } from "preact/hooks";
+import { FaultCard } from "./fault";
+import { type KeyHelp, KeyList } from "./keys";
+import { Prompt } from "./prompt";
+import { useModel, useTooltip } from "./scope";
+import { StatusLine, StatusWords } from "./status";
+import { TokenStrip, type TokenStripProps } from "./tokens";
+import { Tooltip } from "./tooltip";
+import type { CommonState, Fault, WireToken } from "./wire";
+
+export interface PanelProps {
+  /** The panel's name in class lists: "attention" gives `explorer-attention`. */
+  name: string;
+  /** Muted words beside the title: "layer 24 · head 4". */
+  subtitle?: ComponentChildren;
+  /** Buttons at the right of the title. */
+  actions?: ComponentChildren;
+  /** The tokens of the newest readable picture; they mirror the prompt. */
+  tokens: readonly WireToken[];
+  /** How the prompt's tokens look and what they do; see {@link TokenStrip}. */
+  strip?: Partial<Omit<TokenStripProps, "tokens">>;
+  /** More lines beside the view's own notes. */
+  notes?: readonly string[];
+  /** What could not be read in the browser; the kernel's own errors are shown without being told. */
+  fault?: Fault | null;
+  /** Whether there is a picture. Without one, a quiet skeleton or the error takes its place. */
+  ready: boolean;
+  /** The keys the panel's own parts listen to, for the list that `?` shows. */
+  keys?: readonly KeyHelp[];
+  /** The footer's left: a {@link Legend}. */
+  legend?: ComponentChildren;
+  /** The footer's right: what is hidden, cut or sampled. */
+  aside?: ComponentChildren;
+  children: ComponentChildren;
+}
+
+function isField(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.matches("input, textarea, select, [contenteditable=true]");
+}
+
+/** The frame. Everything that is drawn stands inside; the picture goes in as children. */
+export function Panel(props: PanelProps): JSX.Element {
+  const model = useModel<CommonState>();
+  const tooltip = useTooltip();
+  const help = useSignal(false);
+  const helpId = useId();
+  const titleId = useId();
+  const status = model.trait("status").value ?? {};
+  const view = model.trait("view").value ?? {};
+  const fault = status.state === "error" ? (status.error ?? UNKNOWN) : (props.fault ?? null);
+  const notes = [...(Array.isArray(view.notes) ? view.notes : []), ...(props.notes ?? [])];
+
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (event.key === "?" && !isField(event.target)) {
+      help.value = !help.value;
+      event.preventDefault();
+    } else if (event.key === "Escape") {
+      help.value = false;
+      tooltip.hide();
+    }
+    // Notebook commands listen further out: "x" must not cut the cell while a panel has the focus.
+    event.stopPropagation();
+  };
+
+  return (
+    <section
+      class={`explorer-panel explorer-${props.name}`}
+      data-theme={model.dark.value ? "dark" : "light"}
+      data-lm-suppress-shortcuts="true"
+      aria-labelledby={titleId}
+      onKeyDown={onKeyDown}
+    >
+      <header class="explorer-header">
+        <h2 id={titleId} class="explorer-title">
+          {model.trait("title").value}
+        </h2>
+        <span class="explorer-subtitle">{props.subtitle}</span>
+        <span class="explorer-actions">
+          {props.actions}
+          <StatusWords status={status} broken={fault !== null} />
+          <button
+            type="button"
+            class="explorer-button explorer-help"
+            aria-label="Keys"
+            aria-expanded={help.value}
+            aria-controls={help.value ? helpId : undefined}
+            onClick={() => (help.value = !help.value)}
+          >
+            ?
+          </button>
+        </span>
+      </header>
+      <StatusLine status={status} />
+      {help.value && <KeyList id={helpId} keys={props.keys ?? []} />}
+      <Prompt />
+      {props.tokens.length > 0 && <TokenStrip label="Tokens of the prompt" {...props.strip} tokens={props.tokens} />}
+      {notes.map((note) => (
+        <p key={note} class="explorer-note">
+          {note}
+        </p>
+      ))}
+      <div class="explorer-stage">
+        {props.ready ? (
+          <div class={fault ? "explorer-picture is-dimmed" : "explorer-picture"}>{props.children}</div>
+        ) : (
+          fault === null && <Skeleton />
+        )}
+        {fault !== null && <FaultCard fault={fault} />}
+      </div>
+      {props.ready && (props.legend || props.aside) ? (
+        <footer class="explorer-footer">
+          {props.legend}
+          <span class="explorer-aside">{props.aside}</span>
+        </footer>
+      ) : null}
+      <Tooltip />
+    </section>
+  );
+}
+
+const UNKNOWN: Fault = { message: "Something failed, and no reason was given.", detail: "" };
+
+function Skeleton(): JSX.Element {
+  return (
+    <div class="explorer-skeleton" role="status">
+      <div aria-hidden="true" />
+      <p>waiting for the model</p>
+    </div>
+  );
+}

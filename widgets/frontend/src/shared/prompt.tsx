@@ -1,0 +1,102 @@
+/** The prompt: a plain text field, so that every input method and screen reader works. */
+
+import { useSignal } from "@preact/signals";
+import type { JSX } from "preact";
+import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
+import { useModel } from "./scope";
+import { EchoRule, wellFormed } from "./text";
+import type { CommonState } from "./wire";
+
+/**
+ * Texts longer than this stay in the browser. No model of today reads more, and a message of ten megabytes would close
+ * Jupyter's connection to the kernel.
+ */
+const LONGEST = 1_500_000;
+
+/** Grows with its text where the browser cannot do that by itself. */
+function grow(field: HTMLTextAreaElement): void {
+  if (globalThis.CSS?.supports?.("field-sizing", "content")) return;
+  field.style.height = "auto";
+  if (field.scrollHeight > 0) field.style.height = `${field.scrollHeight + 2}px`;
+}
+
+export function Prompt(): JSX.Element {
+  const model = useModel<CommonState>();
+  const field = useRef<HTMLTextAreaElement>(null);
+  const rule = useRef(new EchoRule());
+  const focused = useRef(false);
+  const composing = useRef(false);
+  const note = useSignal("");
+  const id = useId();
+  const text = model.trait("text");
+
+  const show = (arrived: string): void => {
+    const element = field.current;
+    // Touching the field's value in the middle of a composition would break the input method.
+    if (element === null || composing.current || element.value === arrived) return;
+    if (!rule.current.accepts(arrived, focused.current)) return;
+    element.value = arrived;
+    rule.current.enter(arrived);
+    grow(element);
+  };
+  useLayoutEffect(() => {
+    if (field.current) grow(field.current);
+  }, []);
+  useEffect(() => text.subscribe((arrived) => show(String(arrived ?? ""))), [text]);
+
+  const typed = (): void => {
+    const element = field.current;
+    if (element === null) return;
+    grow(element);
+    const whole = wellFormed(element.value);
+    if (whole.length > LONGEST) {
+      note.value =
+        `The text has ${whole.length.toLocaleString("en")} characters; texts of more than ` +
+        `${LONGEST.toLocaleString("en")} are not sent to the model. Shorten it.`;
+      return;
+    }
+    note.value = whole === element.value ? "" : "A half of a character pair stands alone; the model reads it as “\ufffd”.";
+    if (whole === text.peek()) return;
+    rule.current.send(whole);
+    model.write({ text: whole });
+  };
+
+  return (
+    <div class="explorer-prompt">
+      <label class="explorer-hidden" for={id}>
+        Prompt
+      </label>
+      <textarea
+        ref={field}
+        id={id}
+        rows={1}
+        dir="auto"
+        spellcheck={false}
+        autocomplete="off"
+        placeholder="Type a prompt"
+        defaultValue={String(text.peek() ?? "")}
+        onInput={typed}
+        onCompositionStart={() => (composing.current = true)}
+        onCompositionEnd={() => {
+          composing.current = false;
+          typed();
+        }}
+        onFocus={() => {
+          focused.current = true;
+          rule.current.enter(wellFormed(field.current?.value ?? ""));
+        }}
+        onBlur={() => {
+          focused.current = false;
+          composing.current = false;
+          // What Python set meanwhile and was held back is shown now, unless the person's own text is too long to send.
+          if (note.peek() === "") show(String(text.peek() ?? ""));
+        }}
+      />
+      {note.value !== "" && (
+        <p class="explorer-warning" role="status">
+          {note.value}
+        </p>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,29 @@
+/** What every part of one panel can reach, without passing it down by hand. */
+
+import { createContext } from "preact";
+import { useContext } from "preact/hooks";
+import type { PanelModel } from "./model";
+import type { TooltipControl } from "./tooltip";
+
+export interface PanelScope {
+  model: PanelModel<unknown>;
+  tooltip: TooltipControl;
+}
+
+export const PanelContext = createContext<PanelScope | null>(null);
+
+export function useScope(): PanelScope {
+  const scope = useContext(PanelContext);
+  if (scope === null) throw new Error("This part stands outside a panel; mountPanel gives it one.");
+  return scope;
+}
+
+/** The panel's model: its traits as signals, `write`, `send`, `abort` and `dark`. `S` names the traits. */
+export function useModel<S>(): PanelModel<S> {
+  return useScope().model as PanelModel<S>;
+}
+
+/** The panel's tooltip. */
+export function useTooltip(): TooltipControl {
+  return useScope().tooltip;
+}

@@ -1,0 +1,52 @@
+/** What is true now, in words and as a thin line. */
+
+import type { JSX } from "preact";
+import { useModel } from "./scope";
+import type { CommonState, Status } from "./wire";
+
+/** A duration as people say it: "<1 ms", "61 ms", "1.2 s". */
+export function duration(ms: number): string {
+  if (ms < 1) return "<1 ms";
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
+}
+
+function words(status: Partial<Status>): string {
+  const { state, note, progress_note: step, ms } = status;
+  if (state === "error") return "error";
+  const parts = [state ?? "waiting for the model", step, note];
+  if (state === "live" && typeof ms === "number") parts.push(duration(ms));
+  return parts.filter((part) => part).join(" · ");
+}
+
+/** The dot and the words at the right of the title, with the model's name in the tooltip. */
+export function StatusWords({ status, broken }: { status: Partial<Status>; broken: boolean }): JSX.Element {
+  const about = useModel<CommonState>().trait("about").value ?? {};
+  const model = [about.name, about.dtype, about.device].filter((part) => part).join(" · ");
+  const state = broken ? "error" : (status.state ?? "waiting");
+  return (
+    <span class="explorer-status" title={model === "" ? undefined : model}>
+      <i class={`explorer-dot is-${state}`} aria-hidden="true" />
+      <span role="status">{broken ? "error" : words(status)}</span>
+    </span>
+  );
+}
+
+/** The thin line under the title while something is computed. */
+export function StatusLine({ status }: { status: Partial<Status> }): JSX.Element {
+  const { state, progress } = status;
+  if (state !== "working") return <div class="explorer-line" aria-hidden="true" />;
+  if (typeof progress !== "number") return <div class="explorer-line is-busy" aria-hidden="true" />;
+  const percent = Math.round(Math.max(0, Math.min(1, progress)) * 100);
+  return (
+    <div
+      class="explorer-line"
+      role="progressbar"
+      aria-label={status.progress_note || "Progress"}
+      aria-valuemin={0}
+      aria-valuemax={100}
+      aria-valuenow={percent}
+    >
+      <div style={{ width: `${percent}%` }} />
+    </div>
+  );
+}

@@ -1,0 +1,188 @@
+/** Text as a row of tokens, as the person typed it. */
+
+import { useSignal } from "@preact/signals";
+import { Component, type ComponentChildren, type JSX } from "preact";
+import { useMemo, useRef } from "preact/hooks";
+import { type Chip, chips, tokenName } from "./chips";
+import type { Swatch } from "./colors";
+import { useTooltip } from "./scope";
+import type { WireToken } from "./wire";
+
+export interface TokenStripProps {
+  tokens: readonly WireToken[];
+  /** What the row is, for people who cannot see it: "tokens of the prompt". */
+  label: string;
+  /** The colours of the token at an index; `null` leaves it plain. */
+  colorOf?: ((index: number) => Swatch | null) | undefined;
+  /** The token in question, in the accent colour. */
+  active?: number | null | undefined;
+  /** Tokens a click has chosen. */
+  selected?: readonly number[] | undefined;
+  /** Called with the token under the pointer or the keyboard's focus, and with `null` when it is left. */
+  onHover?: ((index: number | null) => void) | undefined;
+  /** Called on click, Enter and Space. Without it the row can be walked, and nothing can be chosen. */
+  onClick?: ((index: number) => void) | undefined;
+  /** Called on Escape. */
+  onRelease?: (() => void) | undefined;
+  /** What the tooltip says about a token; also read out. */
+  tip?: ((index: number) => ComponentChildren) | undefined;
+  /** The same in words, for the token's accessible name: "0.81". */
+  describe?: ((index: number) => string) | undefined;
+}
+
+// A row of this many is a few screens long; drawing more than a reader can look at makes typing slow.
+const SHOWN_AT_FIRST = 600;
+
+function indexOf(event: Event): number | null {
+  const piece = (event.target as Element | null)?.closest?.("[data-index]");
+  return piece ? Number(piece.getAttribute("data-index")) : null;
+}
+
+/** The tokens as chips: hover looks, click chooses, arrows walk, Home and End jump, Escape lets go. */
+export function TokenStrip(props: TokenStripProps): JSX.Element {
+  const { tokens, label, onHover, onClick, onRelease, tip } = props;
+  const tooltip = useTooltip();
+  const row = useRef<HTMLDivElement>(null);
+  const focused = useSignal(0);
+  const unfolded = useSignal(false);
+  const all = useMemo(() => chips(tokens), [tokens]);
+  const shown = unfolded.value ? all : all.slice(0, SHOWN_AT_FIRST);
+  const last = (shown[shown.length - 1]?.indices ?? [0]).slice(-1)[0] ?? 0;
+  const entry = Math.min(focused.value, last);
+
+  const look = (index: number | null, element: Element | null): void => {
+    onHover?.(index);
+    if (index !== null && tip && element) tooltip.showAt(element, tip(index));
+    else tooltip.hide();
+  };
+  const pieceOf = (event: Event): Element | null => (event.target as Element).closest("[data-index]");
+  const leave = (event: PointerEvent | FocusEvent): void => {
+    const to = event.relatedTarget as Node | null;
+    if (to === null || !row.current?.contains(to)) look(null, null);
+  };
+  const walk = (event: KeyboardEvent): void => {
+    const here = indexOf(event);
+    if (here === null || event.ctrlKey || event.metaKey || event.altKey) return;
+    const steps: Record<string, number> = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: last };
+    const target = steps[event.key];
+    if (target !== undefined) {
+      focused.value = Math.max(0, Math.min(last, target));
+      row.current?.querySelector<HTMLElement>(`[data-index="${focused.value}"]`)?.focus();
+    } else if (event.key === "Enter" || event.key === " ") {
+      onClick?.(here);
+    } else if (event.key === "Escape") {
+      onRelease?.();
+    } else {
+      return;
+    }
+    event.preventDefault();
+  };
+
+  return (
+    <div class="explorer-strip">
+      <div
+        ref={row}
+        class="explorer-tokens"
+        role={onClick ? "listbox" : "list"}
+        aria-label={label}
+        aria-multiselectable={onClick ? "true" : undefined}
+        onPointerOver={(event) => look(indexOf(event), pieceOf(event))}
+        onPointerOut={leave}
+        onFocusIn={(event) => {
+          focused.value = indexOf(event) ?? focused.peek();
+          look(indexOf(event), pieceOf(event));
+        }}
+        onFocusOut={leave}
+        onClick={(event) => {
+          const index = indexOf(event);
+          if (index !== null) onClick?.(index);
+        }}
+        onKeyDown={walk}
+      >
+        {shown.map((chip) => (
+          <ChipView key={chip.indices[0]} chip={chip} strip={props} entry={chip.indices.includes(entry) ? entry : null} />
+        ))}
+      </div>
+      {shown.length < all.length && (
+        <button type="button" class="explorer-link" onClick={() => (unfolded.value = true)}>
+          show all {tokens.length.toLocaleString("en")} tokens
+        </button>
+      )}
+    </div>
+  );
+}
+
+interface ChipProps {
+  chip: Chip;
+  strip: TokenStripProps;
+  /** The piece of this chip that Tab reaches, if any. */
+  entry: number | null;
+}
+
+/** What of the strip a chip shows; equal strings need no new drawing. */
+function looks({ chip, strip, entry }: ChipProps): string {
+  const parts = chip.indices.map((index) => {
+    const swatch = strip.colorOf?.(index);
+    const marks = `${index === strip.active}${strip.selected?.includes(index) ?? false}${strip.describe?.(index) ?? ""}`;
+    return `${swatch?.background ?? ""}${swatch?.ink ?? ""}${marks}${strip.tokens[index]?.id}`;
+  });
+  return `${chip.text}|${chip.kind}|${entry}|${strip.onClick !== undefined}|${parts.join("|")}`;
+}
+
+class ChipView extends Component<ChipProps> {
+  override shouldComponentUpdate(next: ChipProps): boolean {
+    return looks(next) !== looks(this.props);
+  }
+
+  override render({ chip, strip, entry }: ChipProps): JSX.Element {
+    const whole = chip.indices.length === 1;
+    const piece = (index: number, inner: ComponentChildren, kind: string): JSX.Element => {
+      const swatch = strip.colorOf?.(index);
+      const token = strip.tokens[index];
+      const selected = strip.selected?.includes(index) ?? false;
+      const marks = `${index === strip.active ? " is-active" : ""}${selected ? " is-selected" : ""}`;
+      const words = [`token ${index}`, token ? tokenName(token) : "", strip.describe?.(index) ?? ""];
+      return (
+        <span
+          key={index}
+          class={`${kind}${marks}`}
+          data-index={index}
+          role={strip.onClick ? "option" : "listitem"}
+          aria-selected={strip.onClick ? selected : undefined}
+          aria-label={words.filter((word) => word !== "").join(", ")}
+          tabIndex={index === entry ? 0 : -1}
+          style={swatch ? { background: swatch.background, color: swatch.ink ?? undefined } : undefined}
+        >
+          {inner}
+        </span>
+      );
+    };
+    const text = (
+      <bdi class="explorer-text" dir="auto">
+        {chip.text}
+      </bdi>
+    );
+    if (whole) {
+      const token = strip.tokens[chip.indices[0] ?? 0];
+      const part = token && token.parts > 1 ? <PartMark token={token} /> : null;
+      return piece(chip.indices[0] ?? 0, [text, part], `explorer-chip is-${chip.kind}`);
+    }
+    return (
+      <span class={`explorer-chip is-${chip.kind} is-pieces`} role="presentation">
+        {text}
+        {chip.indices.map((index) => {
+          const token = strip.tokens[index];
+          return piece(index, token ? <PartMark token={token} /> : null, "explorer-piece");
+        })}
+      </span>
+    );
+  }
+}
+
+function PartMark({ token }: { token: WireToken }): JSX.Element {
+  return (
+    <small class="explorer-part">
+      {token.part}/{token.parts}
+    </small>
+  );
+}
