@@ -1,0 +1,296 @@
+"""Token ids as the characters a person typed.
+
+Every token of a text becomes a `Token`; what is shown follows these rules:
+
+* Pieces that only together spell whole characters (the bytes of one 中, or a piece that ends one emoji and
+  begins the next) form one *group*: the smallest run that decodes by itself. Each of them carries the group's
+  text, and `part` of `parts`. Bytes that never become a character are shown as ``⟨E4 B8⟩``.
+* With a text at hand (`read_text`) the typed characters are shown, not the tokenizer's version of them: case and
+  accents stay, and a space that the tokenizer itself put in front is not shown unless it is a token of its own.
+  White space that a tokenizer drops between words (WordPiece) is shown as the next word's leading space.
+* With ids alone (`read_ids`, `labels`) a piece is shown as the vocabulary has it, leading space included.
+* Special tokens are shown by their name; an unknown token names what was typed as well: ``[UNK]: 中``.
+* What has no shape (controls, zero-width and bidirectional characters) is shown as a symbol or an escape:
+  newline ``⏎``, tab ``⇥``, others ``⟨U+202E⟩``; `explorer._visible` lists them.
+"""
+
+from __future__ import annotations
+
+import html
+import operator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, overload
+
+from explorer import _notes as notes_about
+from explorer._encoding import encode
+from explorer._grouping import Span, join_bytes, join_offsets, typed_texts
+from explorer._pieces import Piece, pieces_of
+from explorer._visible import is_control, visible, visible_bytes
+
+Kind = Literal["text", "special", "byte", "control"]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One piece of a text, ready to be shown.
+
+    Attributes:
+        id: the token's id.
+        text: what a person reads, leading space included; the whole group's text in each of its parts.
+        kind: "text"; "special" (a special token, by name); "byte" (not whole characters by itself); "control"
+            (nothing but characters without a shape).
+        group: index of the group within the text, counted from 0.
+        part: place within the group, 1..parts.
+        parts: how many tokens the group has.
+    """
+
+    id: int
+    text: str
+    kind: Kind
+    group: int = 0
+    part: int = 1
+    parts: int = 1
+
+
+class Tokens(Sequence[Token]):
+    """The tokens of one text: a sequence of `Token` that also knows the text.
+
+    Attributes:
+        text: the text itself: as typed, or what the ids spell where there were only ids.
+        source: the typed text, well-formed; None where there were only ids.
+        notes: sentences about what a reader might not expect, such as a doubled beginning-of-text token.
+    """
+
+    __slots__ = ("_tokens", "notes", "source", "text")
+
+    def __init__(
+        self, tokens: Iterable[Token], text: str, *, source: str | None = None, notes: Iterable[str] = ()
+    ) -> None:
+        self._tokens = tuple(tokens)
+        self.text = text
+        self.source = source
+        self.notes = list(notes)
+
+    @property
+    def ids(self) -> list[int]:
+        """The token ids, in order."""
+        return [token.id for token in self._tokens]
+
+    @property
+    def groups(self) -> list[tuple[Token, ...]]:
+        """The tokens, those of one visible character together."""
+        found: list[tuple[Token, ...]] = []
+        begin = 0
+        while begin < len(self._tokens):
+            end = begin + self._tokens[begin].parts
+            found.append(self._tokens[begin:end])
+            begin = end
+        return found
+
+    @overload
+    def __getitem__(self, index: int) -> Token: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Token, ...]: ...
+    def __getitem__(self, index: int | slice) -> Token | tuple[Token, ...]:
+        return self._tokens[index]
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def __iter__(self) -> Iterator[Token]:
+        return iter(self._tokens)
+
+    def __eq__(self, other: object) -> bool:
+        return self._tokens == other._tokens if isinstance(other, Tokens) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._tokens)
+
+    def __str__(self) -> str:
+        """What is shown, each group once."""
+        return "".join(token.text for token in self._tokens if token.part == 1)
+
+    def __repr__(self) -> str:
+        groups = self.groups
+        shown = [repr(g[0].text) + (f" ({len(g)} pieces)" if len(g) > 1 else "") for g in groups[:12]]
+        return f"Tokens({len(self)}: {', '.join(shown)}{', …' if len(groups) > 12 else ''})"
+
+    def _repr_html_(self) -> str:
+        chips = "".join(_chip(group) for group in self.groups)
+        about = "".join(f"<div>{html.escape(note, quote=True)}</div>" for note in self.notes)
+        return f'<div style="line-height:2">{chips}</div>{about}'
+
+
+def well_formed(text: str) -> tuple[str, int]:
+    """`text` without lone surrogates, which no tokenizer takes, and how many were replaced by U+FFFD.
+
+    Two halves of one character that stand side by side are joined into it and not counted.
+
+    Raises:
+        TypeError: `text` is not a str.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text is a {type(text).__name__}, not a str: pass the characters a person typed.")
+    if not _SURROGATE.search(text):
+        return text, 0
+    joined = _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+    return _SURROGATE.subn("\ufffd", joined)
+
+
+def read_text(
+    tokenizer: Any, text: str, add_special_tokens: bool = True, *, split_special_tokens: bool = False
+) -> Tokens:
+    """Tokenises `text` and shows each piece as the characters that were typed.
+
+    Args:
+        tokenizer: a transformers tokenizer. Its settings are the same after the call.
+        text: any text; lone surrogates are replaced and noted.
+        add_special_tokens: let the tokenizer add the special tokens it was trained with.
+        split_special_tokens: read a special token's name within `text` as plain characters, not as that token.
+
+    Raises:
+        TypeError: `text` is not a str.
+    """
+    text, replaced = well_formed(text)
+    pieces = pieces_of(tokenizer)
+    encoded = encode(tokenizer, text, add_special_tokens=add_special_tokens, split_special_tokens=split_special_tokens)
+    read, typed = pieces.read(tokenizer, encoded.ids), encoded.typed
+    spans = join_bytes(read)
+    texts: list[str] | None = None
+    dropped = ""
+    if not _spells(read, typed, text):
+        if encoded.offsets is not None:
+            spans = join_offsets(spans, read, encoded.offsets)
+            texts, dropped = typed_texts(text, read, spans, encoded.offsets, typed)
+        elif _spells(read, typed, " " + text):
+            read = _without_first_space(read)
+    notes = [
+        *notes_about.surrogates(replaced),
+        *notes_about.beginning(tokenizer, encoded.ids, pieces.begins, typed),
+        *notes_about.typed_specials(tokenizer, read, encoded.ids, typed),
+        *notes_about.unknown(tokenizer, encoded.ids, typed),
+        *notes_about.dropped(dropped),
+    ]
+    return Tokens(_tokens(encoded.ids, read, spans, texts), text, source=text, notes=notes)
+
+
+def read_ids(tokenizer: Any, ids: Iterable[int]) -> Tokens:
+    """Shows consecutive ids, such as those a model generated; for unrelated ids use `labels`.
+
+    Args:
+        tokenizer: a transformers tokenizer, or None: ids are then shown as numbers.
+        ids: a list, an array or a tensor with one axis. Ids that the tokenizer does not know are shown as numbers.
+
+    Raises:
+        TypeError: `ids` is not a sequence of whole numbers.
+    """
+    listed = _listed(ids)
+    if tokenizer is None:
+        tokens = [Token(id, f"⟨id {id}⟩", "text", group) for group, id in enumerate(listed)]
+        return Tokens(tokens, "".join(token.text for token in tokens))
+    read = pieces_of(tokenizer).read(tokenizer, listed)
+    spelt = b"".join(piece.data if piece.name is None else piece.name.encode() for piece in read)
+    return Tokens(
+        _tokens(listed, read, join_bytes(read), None),
+        spelt.decode("utf-8", "replace"),
+        notes=notes_about.beginning(tokenizer, listed, False, [True] * len(listed)),
+    )
+
+
+def labels(tokenizer: Any, ids: Iterable[int]) -> list[Token]:
+    """One `Token` per id, each read by itself: what a vocabulary entry is called in a list of candidates.
+
+    Remembered for as long as the tokenizer lives, so labelling a whole vocabulary again costs next to nothing.
+
+    Args:
+        tokenizer: a transformers tokenizer, or None: ids are then shown as numbers.
+        ids: a list, an array or a tensor with one axis.
+
+    Raises:
+        TypeError: `ids` is not a sequence of whole numbers.
+    """
+    listed = _listed(ids)
+    if tokenizer is None:
+        return [Token(id, f"⟨id {id}⟩", "text") for id in listed]
+    pieces = pieces_of(tokenizer)
+    missing = [id for id in dict.fromkeys(listed) if id not in pieces.labels]
+    for id, piece in zip(missing, pieces.read(tokenizer, missing), strict=True):
+        pieces.labels[id] = _tokens([id], [piece], [(0, 1)], None)[0]
+    return [pieces.labels[id] for id in listed]
+
+
+def _tokens(
+    ids: Sequence[int], pieces: Sequence[Piece], spans: Sequence[Span], texts: Sequence[str] | None
+) -> list[Token]:
+    """The tokens of `spans`; `texts` are what was typed at each, None to show what the pieces spell."""
+    tokens: list[Token] = []
+    for group, (begin, end) in enumerate(spans):
+        name = pieces[begin].name
+        if texts is not None or name is not None:
+            raw = texts[group] if texts is not None else name or ""
+            text, whole = visible(raw), True
+            control = is_control(raw)
+        else:
+            data = b"".join(piece.data for piece in pieces[begin:end])
+            text, whole = visible_bytes(data)
+            control = whole and is_control(data.decode("utf-8"))
+        for index in range(begin, end):
+            kind: Kind
+            if name is not None:
+                kind = "special"
+            elif not (whole and _is_utf8(pieces[index].data)):
+                kind = "byte"
+            else:
+                kind = "control" if control else "text"
+            tokens.append(Token(ids[index], text or "⟨empty⟩", kind, group, index - begin + 1, end - begin))
+    return tokens
+
+
+def _spells(pieces: Sequence[Piece], typed: Sequence[bool], text: str) -> bool:
+    """Whether the pieces that come from the text spell exactly `text`."""
+    parts = [
+        piece.data if piece.name is None else piece.name.encode()
+        for piece, here in zip(pieces, typed, strict=True)
+        if here
+    ]
+    return b"".join(parts) == text.encode()
+
+
+def _without_first_space(pieces: list[Piece]) -> list[Piece]:
+    """The pieces without the space that the tokenizer put before the text, unless it is a piece of its own."""
+    first = next(index for index, piece in enumerate(pieces) if piece.name is None)
+    rest = pieces[first].data.removeprefix(b" ")
+    return [*pieces[:first], Piece(rest or b" "), *pieces[first + 1 :]]
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _listed(ids: Any) -> list[int]:
+    listed = ids.tolist() if hasattr(ids, "tolist") else list(ids)
+    try:
+        return [operator.index(id) for id in listed]
+    except TypeError as error:
+        raise TypeError(f"ids must be whole numbers along one axis; {error}.") from None
+
+
+def _chip(group: Sequence[Token]) -> str:
+    token = group[0]
+    border = "border:1px solid" if token.kind == "special" else "border-bottom:1px solid"
+    muted = ";opacity:.6" if token.kind in ("byte", "control") else ""
+    parts = f"<sub>{len(group)}</sub>" if len(group) > 1 else ""
+    title = html.escape(f"{', '.join(str(t.id) for t in group)} · {token.kind}", quote=True)
+    return (
+        f'<span title="{title}" style="{border};margin-right:3px;white-space:pre;unicode-bidi:isolate{muted}">'
+        f"{html.escape(token.text, quote=True)}{parts}</span>"
+    )
