@@ -22,6 +22,8 @@ export { type Chip, chips, tokenName, visible } from "./chips";
 export * from "./codec";
 export * from "./colors";
 export { FaultCard, faultOf } from "./fault";
+export * from "./geometry";
+export * from "./heatmap";
 export type { KeyHelp } from "./keys";
 export { Legend, type LegendProps } from "./legend";
 export { type HostModel, PanelModel, signalOf, write } from "./model";

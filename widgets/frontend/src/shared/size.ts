@@ -15,7 +15,7 @@ export interface Size {
  * The width of the element behind `ref`, as a signal. A hidden element has no width: the last real one stays, so that
  * nothing is drawn into a canvas of zero size and nothing has to be drawn anew when the tab comes back.
  */
-export function useSize(ref: RefObject<HTMLElement>): ReadonlySignal<Size> {
+export function useSize(ref: RefObject<HTMLElement | null>): ReadonlySignal<Size> {
   const size = useMemo(() => makeSignal<Size>({ width: 0, ratio: globalThis.devicePixelRatio || 1 }), []);
   useLayoutEffect(() => {
     const element = ref.current;

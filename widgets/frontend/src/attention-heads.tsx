@@ -1,0 +1,182 @@
+/** All layers and heads at a glance. */
+
+import { useSignal } from "@preact/signals";
+import type { CSSProperties, JSX } from "preact";
+import { useId, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { layoutHeads } from "./attention-layout";
+import { type Picture, thumbnail } from "./attention-state";
+import { type Cell, type Pixels, blit, boxOf, cellAt, labelStep, paint, tableOf, useModel, useTooltip, walked } from "./shared";
+
+export interface HeadsProps {
+  picture: Picture;
+  width: number;
+  ratio: number;
+  /** The layer and the heads that are chosen. */
+  layer: number;
+  heads: readonly number[];
+  /** Whether the first token's column is left out, where a thumbnail's column is one token. */
+  hideFirst: boolean;
+  onChoose: (layer: number, head: number) => void;
+  onRelease: () => void;
+}
+
+const LENS = 132;
+
+/** One head's map, enlarged. */
+function Lens({ picture, layer, head, hideFirst }: { picture: Picture; layer: number; head: number; hideFirst: boolean }): JSX.Element {
+  const { dark } = useModel();
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const isDark = dark.value;
+  useLayoutEffect(() => {
+    if (canvas.current === null) return;
+    const size = { width: LENS, height: LENS, ratio: globalThis.devicePixelRatio || 1 };
+    paint(canvas.current, size, (target) => {
+      const all = { left: 0, top: 0, width: target.width, height: target.height };
+      drawThumbnail(target, picture, layer, head, hideFirst, tableOf("weight", isDark).pixels, all);
+    });
+  }, [picture, layer, head, hideFirst, isDark]);
+  return (
+    <div class="explorer-lens">
+      <canvas ref={canvas} />
+      <span>
+        layer {layer} · head {head}
+      </span>
+    </div>
+  );
+}
+
+function drawThumbnail(
+  target: Pixels,
+  picture: Picture,
+  layer: number,
+  head: number,
+  hideFirst: boolean,
+  table: Uint32Array,
+  place: { left: number; top: number; width: number; height: number },
+): void {
+  const { rows, cols, positions } = picture;
+  let values = thumbnail(picture, layer, head);
+  if (hideFirst && cols === positions) values = values.map((value, index) => (index % cols === 0 ? 0 : value));
+  blit(target, { values, rows, cols }, table, place);
+}
+
+/** The thumbnails: layers from left to right, heads from top to bottom. Hover enlarges, click chooses, arrows walk. */
+export function AttentionHeads(props: HeadsProps): JSX.Element {
+  const { picture, width, ratio, layer, heads, hideFirst } = props;
+  const { dark } = useModel();
+  const tooltip = useTooltip();
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const plane = useRef<HTMLDivElement>(null);
+  const hover = useSignal<Cell | null>(null);
+  const cellId = useId();
+  const layout = useMemo(
+    () => layoutHeads(picture.layers, picture.heads, width, ratio),
+    [picture.layers, picture.heads, width, ratio],
+  );
+  const { lattice } = layout;
+  const isDark = dark.value;
+  useLayoutEffect(() => {
+    if (canvas.current === null || width <= 0) return;
+    const table = tableOf("weight", isDark).pixels;
+    const size = { width: layout.width - lattice.left, height: lattice.rows * lattice.pitchY, ratio };
+    paint(canvas.current, size, (target) => {
+      const device = (pixels: number): number => Math.round(pixels * ratio);
+      for (let col = 0; col < picture.layers; col++) {
+        for (let row = 0; row < (picture.headsPerLayer[col] ?? 0); row++) {
+          const box = boxOf({ ...lattice, left: 0 }, { row, col });
+          const place = { left: device(box.left), top: device(box.top), width: device(box.width), height: device(box.height) };
+          drawThumbnail(target, picture, col, row, hideFirst, table, place);
+        }
+      }
+    });
+  }, [picture, layout, isDark, hideFirst, width]);
+
+  const headUnder = (event: MouseEvent): Cell | null => {
+    const frame = plane.current?.getBoundingClientRect();
+    const cell = frame ? cellAt(lattice, event.clientX - frame.left, event.clientY - frame.top) : null;
+    return cell !== null && cell.row < (picture.headsPerLayer[cell.col] ?? 0) ? cell : null;
+  };
+  const leave = (): void => {
+    hover.value = null;
+    tooltip.hide();
+  };
+  const look = (event: PointerEvent): void => {
+    const cell = headUnder(event);
+    if (cell === null) return leave();
+    const known = hover.peek();
+    if (known?.row !== cell.row || known.col !== cell.col) hover.value = cell;
+    tooltip.show(event, <Lens picture={picture} layer={cell.col} head={cell.row} hideFirst={hideFirst} />);
+  };
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const here = { row: heads[0] ?? 0, col: layer };
+    const next = walked(event.key, here, picture.heads, picture.layers);
+    if (next !== null) {
+      // A layer may have fewer heads than its neighbour, or none at all.
+      const most = (picture.headsPerLayer[next.col] ?? 0) - 1;
+      if (most >= 0) props.onChoose(next.col, Math.min(next.row, most));
+    } else if (event.key === "Escape") props.onRelease();
+    else return;
+    event.preventDefault();
+  };
+
+  const styleOf = (cell: Cell): CSSProperties => {
+    const box = boxOf(lattice, cell);
+    return { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px` };
+  };
+  const every = (count: number, step: number): number[] =>
+    Array.from({ length: Math.ceil(count / step) }, (_, index) => index * step);
+  const digits = String(Math.max(picture.layers, picture.heads) - 1).length;
+  return (
+    <div
+      ref={plane}
+      class="explorer-heads"
+      style={{ width: `${layout.width}px`, height: `${layout.height}px` }}
+      role="grid"
+      tabIndex={0}
+      aria-label={`${picture.layers} layers by ${picture.heads} heads`}
+      aria-rowcount={picture.heads}
+      aria-colcount={picture.layers}
+      aria-activedescendant={cellId}
+      onPointerMove={look}
+      onPointerLeave={leave}
+      onBlur={leave}
+      onClick={(event) => {
+        const cell = headUnder(event);
+        if (cell !== null) props.onChoose(cell.col, cell.row);
+      }}
+      onKeyDown={onKeyDown}
+    >
+      <canvas ref={canvas} aria-hidden="true" style={{ left: `${lattice.left}px` }} />
+      <div aria-hidden="true">
+        {every(picture.heads, labelStep(lattice.pitchY, 12)).map((head) => (
+          <span
+            key={`head${head}`}
+            class={`explorer-number is-head${heads.includes(head) ? " is-chosen" : ""}`}
+            style={{ top: `${(head + 0.5) * lattice.pitchY - lattice.gap / 2}px` }}
+          >
+            {head}
+          </span>
+        ))}
+        {every(picture.layers, labelStep(lattice.pitchX, 7 * digits + 4)).map((index) => (
+          <span
+            key={`layer${index}`}
+            class={`explorer-number is-layer${index === layer ? " is-chosen" : ""}`}
+            style={{ left: `${lattice.left + (index + 0.5) * lattice.pitchX - lattice.gap / 2}px` }}
+          >
+            {index}
+          </span>
+        ))}
+        {hover.value !== null && <i class="explorer-frame is-hovered" style={styleOf(hover.value)} />}
+        {heads.map((head) => (
+          <i key={head} class="explorer-frame is-chosen" style={styleOf({ row: head, col: layer })} />
+        ))}
+      </div>
+      <div role="row" aria-rowindex={(heads[0] ?? 0) + 1} class="explorer-hidden">
+        <div id={cellId} role="gridcell" aria-colindex={layer + 1} aria-selected="true">
+          {`layer ${layer}, head ${heads[0] ?? 0}`}
+        </div>
+      </div>
+    </div>
+  );
+}

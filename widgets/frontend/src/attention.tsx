@@ -1,0 +1,241 @@
+/** AttentionPanel: one head large, all heads below, the same selection as in Python. */
+
+import { useComputed, useSignal } from "@preact/signals";
+import type { JSX } from "preact";
+import { useRef } from "preact/hooks";
+import { AttentionHeads } from "./attention-heads";
+import { LIST_WIDTH, listBeside } from "./attention-layout";
+import { AttentionMap, cellWords } from "./attention-map";
+import {
+  type AttentionView,
+  type HeadMap,
+  type Picture,
+  type Selection,
+  type State,
+  chosenHead,
+  firstTokenShare,
+  headMap,
+  readView,
+} from "./attention-state";
+import { AttentionWeights } from "./attention-weights";
+import {
+  type Cell,
+  type Fault,
+  type KeyHelp,
+  Legend,
+  Panel,
+  type Swatch,
+  blockOf,
+  faultOf,
+  mountPanel,
+  swatch,
+  tableOf,
+  useModel,
+  usePicture,
+  useSize,
+  weightIndex,
+} from "./shared";
+
+const KEYS: readonly KeyHelp[] = [
+  ["← →", "walk the layers (heads), keys (map), tokens (prompt)"],
+  ["↑ ↓", "walk the heads (heads), queries (map)"],
+  ["Home End", "first and last"],
+  ["Enter", "choose the cell or token"],
+];
+
+interface Shown {
+  map: HeadMap | null;
+  fault: Fault | null;
+}
+
+function AttentionPanel(): JSX.Element {
+  const model = useModel<State>();
+  const found = usePicture<AttentionView, Picture>(readView);
+  const selection = model.trait("selection");
+  const matrix = model.trait("matrix");
+  const hover = useSignal<Partial<Cell>>({});
+  const hideFirst = useSignal(false);
+  const body = useRef<HTMLDivElement>(null);
+  const size = useSize(body);
+  // Apart from the selected cell, so that choosing one does not decode the map again.
+  const head = useComputed(() => {
+    const { picture } = found.value;
+    return picture === null ? null : JSON.stringify(chosenHead(selection.value ?? {}, picture));
+  });
+  const shown = useComputed<Shown>(() => {
+    const { picture } = found.value;
+    if (picture === null || head.value === null) return { map: null, fault: null };
+    const { layer, head: index } = JSON.parse(head.value) as { layer: number; head: number };
+    const chosen = { layer, heads: [index] };
+    try {
+      return { map: headMap(picture, chosen, matrix.value), fault: null };
+    } catch (error) {
+      return { map: headMap(picture, chosen, null), fault: faultOf(error, "The chosen head cannot be read.") };
+    }
+  });
+
+  const { picture, fault } = found.value;
+  const { map } = shown.value;
+  const chosen = selection.value ?? {};
+  const select = (changes: Partial<Selection>): void => {
+    const whole = { layer: 0, heads: [0], query: null, key: null, stack: null, kind: "attn", ...selection.peek() };
+    model.write({ selection: { ...whole, ...changes } });
+  };
+  const release = (): void => select({ query: null, key: null });
+  const cellOf = (query: number | null | undefined, key: number | null | undefined): Partial<Cell> => {
+    const at: Partial<Cell> = {};
+    if (map !== null && query !== null && query !== undefined) at.row = blockOf(map.rowStart, query);
+    if (map !== null && key !== null && key !== undefined) at.col = blockOf(map.colStart, key);
+    return at;
+  };
+  const at = cellOf(chosen.query, chosen.key);
+  const choose = (row: number, col: number): void => {
+    if (at.row === row && at.col === col) release();
+    else select({ query: map?.rowStart[row] ?? row, key: map?.colStart[col] ?? col });
+  };
+  const chooseRow = (row: number): void => {
+    if (at.row === row && at.col === undefined) release();
+    else select({ query: map?.rowStart[row] ?? row, key: null });
+  };
+  // Without a question the last token's is asked: it decides what comes next.
+  const row = map === null ? 0 : Math.min(map.rows - 1, hover.value.row ?? at.row ?? map.rows - 1);
+  const col = hover.value.col ?? at.col;
+  const share = map === null ? null : firstTokenShare(map);
+  const hidden = hideFirst.value && share !== null;
+  const ready = picture !== null && map !== null;
+
+  const colorOf = (index: number): Swatch | null => {
+    if (map === null) return null;
+    const cell = blockOf(map.colStart, index);
+    if (hidden && cell === 0) return null;
+    return swatch(tableOf("weight", model.dark.value), weightIndex(map.weights[row * map.cols + cell] ?? 0));
+  };
+  const inRow = (starts: number[] | undefined, cell: number): number[] => {
+    const first = starts?.[cell];
+    if (first === undefined || picture === null) return [];
+    const last = starts?.[cell + 1] ?? picture.positions;
+    return Array.from({ length: last - first }, (_, offset) => first + offset);
+  };
+  const asides = asideWords(picture, map, chosen, hidden ? share : null);
+  const beside = map !== null && listBeside(map.rows, map.cols, size.value.width);
+
+  return (
+    <Panel
+      name="attention"
+      subtitle={map === null ? "" : `layer ${map.layer} · head ${map.head}`}
+      actions={
+        share !== null && (
+          <button
+            type="button"
+            class="explorer-button"
+            aria-pressed={hideFirst.value}
+            title="Heads with nothing to do attend to the first token; hiding its column shows the rest. Weights stay as they are."
+            onClick={() => (hideFirst.value = !hideFirst.value)}
+          >
+            hide first token
+          </button>
+        )
+      }
+      tokens={picture?.tokens ?? []}
+      strip={{
+        colorOf,
+        active: map?.block === 1 ? row : null,
+        selected: [...(at.row === undefined ? [] : inRow(map?.rowStart, at.row)), ...(at.col === undefined ? [] : inRow(map?.colStart, at.col))],
+        describe: (index) => (map === null ? "" : cellWords(map, picture?.tokens ?? [], { row, col: blockOf(map.colStart, index) }).weight),
+        onHover: (index) => {
+          const cell = index === null || map === null ? null : blockOf(map.rowStart, index);
+          hover.value = cell === null ? {} : { row: cell };
+        },
+        onClick: (index) => map !== null && chooseRow(blockOf(map.rowStart, index)),
+        onRelease: release,
+      }}
+      fault={fault ?? shown.value.fault}
+      ready={ready}
+      keys={KEYS}
+      legend={<Legend table="weight" low="0" high="1" />}
+      aside={asides.join(" · ")}
+    >
+      <div ref={body} class={`explorer-body${beside ? " is-beside" : ""}`}>
+        {ready && (
+          <>
+            <div class="explorer-large">
+              <AttentionMap
+                map={map}
+                tokens={picture.tokens}
+                width={beside ? size.value.width - LIST_WIDTH - 24 : size.value.width}
+                ratio={size.value.ratio}
+                hover={hover}
+                chosen={at}
+                hideFirst={hidden}
+                onChoose={(cell) => choose(cell.row, cell.col)}
+                onChooseRow={chooseRow}
+                onRelease={release}
+              />
+              <AttentionWeights
+                map={map}
+                tokens={picture.tokens}
+                row={row}
+                col={col}
+                shown={beside ? 10 : 5}
+                onHover={(key) => {
+                  hover.value = key === null ? {} : { row, col: key };
+                }}
+                onChoose={(key) => choose(row, key)}
+              />
+            </div>
+            <h3 class="explorer-caption">
+              Heads <span>{headCount(picture)}</span>
+            </h3>
+            <AttentionHeads
+              picture={picture}
+              width={size.value.width}
+              ratio={size.value.ratio}
+              layer={map.layer}
+              heads={chosen.heads?.length ? chosen.heads : [map.head]}
+              hideFirst={hidden}
+              onChoose={(layer, index) => select({ layer, heads: [index] })}
+              onRelease={release}
+            />
+          </>
+        )}
+      </div>
+      <p class="explorer-hidden" aria-live="polite">
+        {ready ? announcement(map, picture, at) : ""}
+      </p>
+    </Panel>
+  );
+}
+
+function headCount(picture: Picture): string {
+  const uneven = new Set(picture.headsPerLayer).size > 1;
+  return `${picture.layers} layers × ${uneven ? "up to " : ""}${picture.heads} heads`;
+}
+
+/** What is chosen, for people who listen. */
+function announcement(map: HeadMap, picture: Picture, at: Partial<Cell>): string {
+  const head = `Layer ${map.layer}, head ${map.head}`;
+  if (at.row === undefined || at.col === undefined) return head;
+  const { pair, weight } = cellWords(map, picture.tokens, { row: at.row, col: at.col });
+  return `${head}: ${pair} ${weight}`;
+}
+
+/** What is hidden, pooled, sampled or still to come, each in a few words. */
+function asideWords(
+  picture: Picture | null,
+  map: HeadMap | null,
+  chosen: Partial<Selection>,
+  hiddenShare: number | null,
+): string[] {
+  if (picture === null || map === null) return [];
+  const words: string[] = [];
+  if (hiddenShare !== null) words.push(`first token hidden: ${Math.round(hiddenShare * 100)} % of the mass`);
+  if (typeof chosen.layer !== "number") words.push("no head is chosen: click one for its exact weights");
+  else if (!map.exact) words.push("from the thumbnail; exact weights are being computed");
+  else if (map.block > 1) words.push(`each cell is the largest of ${map.block} × ${map.block} weights`);
+  if (picture.sampled !== null) {
+    words.push(`thumbnails: sampled ${picture.sampled} of ${picture.positions} rows, exactly computed`);
+  }
+  return words;
+}
+
+export default mountPanel(AttentionPanel);
