@@ -1,0 +1,52 @@
+"""Runs every check there is: the linters and type checkers, the front end's tests, and pytest last."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+
+from launcher import browsers
+from launcher.console import say
+from launcher.project import Project
+
+
+def test(project: Project, arguments: Sequence[str]) -> int:
+    """Runs all checks, also after one has failed; pytest's closing line comes last.
+
+    Args:
+        project: the checkout, set up with the tools of the tests.
+        arguments: for pytest.
+
+    Returns:
+        0 where everything passed.
+
+    Raises:
+        Stop: there is no browser for the tests.
+    """
+    say("[tests] browser")
+    chrome = browsers.find(project)
+    say(f"      {chrome}")
+    # Nothing is fetched while tests run, and a test that needs the browser fails without one instead of skipping.
+    own = {browsers.VARIABLE: chrome, "EXPLORER_REQUIRE_BROWSER": "1", "HF_HUB_OFFLINE": "1"}
+    environment = project.environment(**own)
+    python = str(project.python)
+    checks = {
+        "ruff check": [python, "-m", "ruff", "check", "."],
+        "ruff format": [python, "-m", "ruff", "format", "--check", "."],
+        "mypy": [python, "-m", "mypy"],
+        "front end, types": [python, "hatch_build.py", "npm", "run", "--silent", "check"],
+        "front end, tests": [python, "hatch_build.py", "npm", "run", "--silent", "test"],
+    }
+    failed = [name for name, words in checks.items() if _run(project, name, words, environment) != 0]
+    if failed:
+        say(f"\nFailed so far: {', '.join(failed)}.")
+    status = _run(project, "pytest", [python, "-m", "pytest", *arguments], environment)
+    if failed:
+        say(f"Failed besides pytest's own: {', '.join(failed)}.")
+    return status or (1 if failed else 0)
+
+
+def _run(project: Project, name: str, words: Sequence[str], environment: dict[str, str]) -> int:
+    say(f"\n[tests] {name}")
+    # From no terminal and with nobody to answer; the output goes through as it is.
+    return subprocess.run(words, cwd=project.root, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
