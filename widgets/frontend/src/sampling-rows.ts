@@ -10,7 +10,7 @@ export type Row =
   | { kind: "impossible"; count: number };
 
 export const ROWS = 14;
-const CUT_ROWS = 3; // a cut shows at least this many of its tokens, where it has them
+const CUT_ROWS = 6; // for the first tokens of all cuts together, at most three each
 const KEPT_ROWS = 4;
 
 /** The rows from the likeliest down: what can be drawn, then each cut with its line and its first tokens. */
@@ -18,7 +18,8 @@ export function layRows(distribution: Distribution, rows = ROWS): Row[] {
   const { cuts, kept } = distribution;
   const lines = cuts.length + (distribution.impossible > 0 ? 1 : 0);
   const room = rows - lines;
-  const shownCut = cuts.map((cut) => Math.min(CUT_ROWS, cut.to - cut.from));
+  const each = Math.min(3, Math.floor(CUT_ROWS / Math.max(1, cuts.length)));
+  const shownCut = cuts.map((cut) => Math.min(each, cut.to - cut.from));
   const reserved = shownCut.reduce((sum, count) => sum + count, 0);
   let shownKept = Math.min(kept, Math.max(KEPT_ROWS, room - reserved));
   if (shownKept < kept) shownKept--; // its row says how many more there are

@@ -1,0 +1,128 @@
+// The likeliest next tokens as bars: what can be drawn, then what each filter cut, in grey.
+
+import { useSignal } from "@preact/signals";
+import type { JSX } from "preact";
+import { useRef } from "preact/hooks";
+import type { Distribution, Settings } from "./sampling-math";
+import type { Label, SamplingPicture } from "./sampling-picture";
+import { layRows, type Row } from "./sampling-rows";
+import { nameCut } from "./sampling-settings";
+import { countTokens, formatProbability, formatShare } from "./sampling-words";
+import { tokenName, useTooltip, visible } from "./shared";
+
+/** Bars grow with the square root: one in a hundred is still a tenth of the width. */
+export function barLength(probability: number): string {
+  return `${(100 * Math.sqrt(Math.min(1, Math.max(0, probability)))).toFixed(2)}%`;
+}
+
+const TICKS = [0, 0.01, 0.1, 0.5, 1];
+
+export interface ChartProps {
+  distribution: Distribution;
+  settings: Settings;
+  labelOf: SamplingPicture["labelOf"];
+}
+
+/** The bars, and the axis that says how long they are. */
+export function Chart({ distribution, settings, labelOf }: ChartProps): JSX.Element {
+  const tooltip = useTooltip();
+  const list = useRef<HTMLOListElement>(null);
+  const entry = useSignal(0);
+  const rows = layRows(distribution);
+  const ranks = rows.flatMap((row) => (row.kind === "token" ? [row.rank] : []));
+  const reachable = ranks.includes(entry.value) ? entry.value : ranks[0];
+
+  const look = (target: EventTarget | null): void => {
+    const element = (target as Element | null)?.closest?.<HTMLElement>("[data-rank]");
+    const row = rows.find((r) => r.kind === "token" && String(r.rank) === element?.dataset["rank"]);
+    if (!element || row?.kind !== "token") return tooltip.hide();
+    entry.value = row.rank;
+    tooltip.showAt(element.querySelector(".explorer-sampling-track") ?? element, <RowTip row={row} {...{ distribution, settings, labelOf }} />);
+  };
+  const walk = (event: KeyboardEvent): void => {
+    const here = ranks.indexOf(reachable ?? -1);
+    const steps: Record<string, number> = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: ranks.length - 1 };
+    const to = steps[event.key];
+    if (to === undefined) return;
+    const rank = ranks[Math.max(0, Math.min(ranks.length - 1, to))];
+    list.current?.querySelector<HTMLElement>(`[data-rank="${rank}"]`)?.focus();
+    event.preventDefault();
+  };
+
+  return (
+    <div class="explorer-sampling-chart">
+      <ol
+        ref={list}
+        aria-label="Likeliest next tokens"
+        onPointerOver={(event) => look(event.target)}
+        onPointerLeave={() => tooltip.hide()}
+        onFocusIn={(event) => look(event.target)}
+        onFocusOut={() => tooltip.hide()}
+        onKeyDown={walk}
+      >
+        {rows.map((row) =>
+          row.kind === "token" ? (
+            <TokenRow key={row.id} row={row} label={labelOf(row.id)} reachable={row.rank === reachable} />
+          ) : (
+            <li key={row.kind === "cut" ? row.filter : row.kind} class={`explorer-sampling-line is-${row.kind}`}>
+              {lineOf(row, settings)}
+            </li>
+          ),
+        )}
+      </ol>
+      <div class="explorer-sampling-axis" role="img" aria-label="bar length: square root of the probability, from 0 to 1">
+        {TICKS.map((tick) => (
+          <span key={tick} style={{ left: barLength(tick) }}>
+            {tick}
+          </span>
+        ))}
+      </div>
+    </div>
+  );
+}
+
+type TokenRowData = Extract<Row, { kind: "token" }>;
+
+function TokenRow({ row, label, reachable }: { row: TokenRowData; label: Label; reachable: boolean }): JSX.Element {
+  const number = formatProbability(row.probability);
+  const words = [tokenName(label), `probability ${number}`, row.kept ? "" : "cut"];
+  return (
+    <li
+      class={`explorer-sampling-bar ${row.kept ? "is-kept" : "is-cut"}`}
+      data-rank={row.rank}
+      tabIndex={reachable ? 0 : -1}
+      aria-label={words.filter((word) => word !== "").join(", ")}
+    >
+      <span class="explorer-sampling-label">
+        <bdi class={`explorer-text is-${label.text.trim() === "" ? "blank" : label.kind}`} dir="auto">
+          {visible(label.text)}
+        </bdi>
+      </span>
+      <span class="explorer-sampling-track">
+        <span style={{ width: barLength(row.probability) }} />
+      </span>
+      <span class="explorer-sampling-value">{number}</span>
+    </li>
+  );
+}
+
+function lineOf(row: Exclude<Row, { kind: "token" }>, settings: Settings): string {
+  if (row.kind === "more") return `${row.count.toLocaleString("en")} more ${row.count === 1 ? "token" : "tokens"}, ${formatShare(row.mass)} of the mass`;
+  if (row.kind === "impossible") return `${countTokens(row.count)} that the model itself rules out (logit −∞)`;
+  return `cut by ${nameCut(row.filter, settings)} · ${formatShare(row.mass)} of the mass, ${countTokens(row.count)}`;
+}
+
+function RowTip({ row, distribution, settings, labelOf }: ChartProps & { row: TokenRowData }): JSX.Element {
+  const cut = distribution.cuts.find((c) => row.rank >= c.from && row.rank < c.to);
+  return (
+    <>
+      <div>
+        <bdi>{tokenName(labelOf(row.id))}</bdi> <b>{row.probability.toPrecision(4)}</b>
+      </div>
+      <div class="explorer-sampling-muted">
+        {cut === undefined ? "" : `before it was cut by ${nameCut(cut.filter, settings)} · `}
+        rank {row.rank + 1} · id {row.id}
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,98 @@
+// A number that looks like text until it is edited. What cannot be read is answered by a sentence, and the last
+// good value stays in force.
+
+import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
+import type { JSX } from "preact";
+import { useId, useRef } from "preact/hooks";
+import type { Parsed } from "./sampling-settings";
+
+export interface NumberFieldProps<T> {
+  /** For a label outside. */
+  id?: string;
+  /** For people who cannot see where the field stands; not where a label outside says it. */
+  label?: string;
+  /** The value in words, shown while nobody edits: "off". */
+  shown: string;
+  /** The value as one would type it. */
+  typed: string;
+  parse(text: string): Parsed<T>;
+  onCommit(value: T): void;
+  /** What arrow up (+1) and down (-1) do; absent where they do nothing. */
+  onStep?: ((direction: 1 | -1) => void) | undefined;
+  placeholder?: string;
+}
+
+/** A text field for one number: Enter takes it, Escape gives the old one back, arrows step. */
+export function NumberField<T>(props: NumberFieldProps<T>): JSX.Element {
+  const field = useRef<HTMLInputElement>(null);
+  const draft = useSignal<string | null>(null);
+  const problem = useSignal("");
+  const problemId = useId();
+  const value = useSignal(props.typed);
+  if (value.peek() !== props.typed) value.value = props.typed;
+  // A value that came from elsewhere answers whatever was being typed.
+  const current = useComputed(() => value.value);
+  useSignalEffect(() => {
+    void current.value;
+    draft.value = null;
+    problem.value = "";
+  });
+
+  const commit = (): void => {
+    if (draft.peek() === null) return;
+    const parsed = props.parse(draft.peek()!);
+    if ("problem" in parsed) {
+      problem.value = parsed.problem;
+      return;
+    }
+    draft.value = null;
+    problem.value = "";
+    props.onCommit(parsed.value);
+  };
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (event.key === "Enter") commit();
+    else if (event.key === "Escape") {
+      draft.value = null;
+      problem.value = "";
+    } else if ((event.key === "ArrowUp" || event.key === "ArrowDown") && props.onStep) {
+      commit();
+      props.onStep(event.key === "ArrowUp" ? 1 : -1);
+    } else return;
+    event.preventDefault();
+  };
+
+  return (
+    <>
+      <input
+        ref={field}
+        id={props.id}
+        class="explorer-sampling-number"
+        type="text"
+        inputMode="decimal"
+        autocomplete="off"
+        spellcheck={false}
+        aria-label={props.label}
+        aria-invalid={problem.value !== ""}
+        aria-describedby={problem.value === "" ? undefined : problemId}
+        placeholder={props.placeholder}
+        value={draft.value ?? props.shown}
+        onFocus={() => {
+          draft.value ??= props.typed;
+          // After the draft has replaced the words, so that typing replaces all of it.
+          requestAnimationFrame(() => field.current?.select());
+        }}
+        onInput={(event) => (draft.value = event.currentTarget.value)}
+        onBlur={() => {
+          if (draft.peek() === props.typed) draft.value = null;
+          else commit();
+        }}
+        onKeyDown={onKeyDown}
+      />
+      {problem.value !== "" && (
+        <p id={problemId} class="explorer-warning explorer-sampling-problem" role="alert">
+          {problem.value}
+        </p>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,87 @@
+// The sampling controls: a slider and an editable number each.
+
+import type { JSX } from "preact";
+import { useId } from "preact/hooks";
+import { NumberField } from "./sampling-field";
+import type { LiveSettings } from "./sampling-live";
+import { NEUTRAL } from "./sampling-math";
+import { type Control, CONTROLS, parseKnob } from "./sampling-settings";
+
+export interface KnobsProps {
+  live: LiveSettings;
+  vocabulary: number;
+  /** Python's own sentence about settings it refused; empty where there is none. */
+  refused: string;
+}
+
+export function Knobs({ live, vocabulary, refused }: KnobsProps): JSX.Element {
+  const settings = live.shown.value;
+  const neutral = CONTROLS.every(({ key }) => settings[key] === NEUTRAL[key]);
+  return (
+    <div class="explorer-sampling-knobs" role="group" aria-label="Sampling settings">
+      <p class="explorer-sampling-facts">
+        <span>settings</span>
+        <button
+          type="button"
+          class="explorer-link"
+          disabled={neutral}
+          onClick={() => live.change({ ...NEUTRAL, seed: live.wanted.seed })}
+        >
+          Reset
+        </button>
+      </p>
+      {CONTROLS.map((control) => (
+        <Knob key={control.key} control={control} live={live} vocabulary={vocabulary} />
+      ))}
+      {refused !== "" && (
+        <p class="explorer-warning explorer-sampling-problem" role="alert">
+          {refused}
+        </p>
+      )}
+    </div>
+  );
+}
+
+function Knob({ control, live, vocabulary }: { control: Control; live: LiveSettings; vocabulary: number }): JSX.Element {
+  const id = useId();
+  const { key, label, format } = control;
+  const value = live.shown.value[key];
+  const last = control.last(vocabulary);
+  const position = control.toPosition(value, vocabulary);
+  const set = (to: number): void => live.change({ [key]: to });
+  const share = (at: number): string => String(last === 0 ? 0 : at / last);
+  return (
+    <div class="explorer-sampling-knob">
+      <label for={id} title={control.meaning}>
+        {label}
+      </label>
+      <span
+        class="explorer-sampling-slider"
+        style={{ "--at": share(position), "--neutral": share(control.toPosition(NEUTRAL[key], vocabulary)) }}
+      >
+        <input
+          id={id}
+          type="range"
+          min={0}
+          max={last}
+          step={1}
+          value={position}
+          aria-valuetext={format(value)}
+          title={control.meaning}
+          onInput={(event) => set(control.fromPosition(Number(event.currentTarget.value), vocabulary))}
+        />
+      </span>
+      <NumberField
+        label={`${label}, typed`}
+        shown={format(value)}
+        typed={String(value)}
+        parse={(text) => parseKnob(key, text)}
+        onCommit={set}
+        onStep={(direction) => {
+          const next = Math.min(last, Math.max(0, control.toPosition(live.wanted[key], vocabulary) + direction));
+          set(control.fromPosition(next, vocabulary));
+        }}
+      />
+    </div>
+  );
+}

@@ -1,0 +1,167 @@
+// Generation: the buttons, and the tokens that came, each with what it could have been instead.
+
+import { useSignal } from "@preact/signals";
+import type { JSX } from "preact";
+import { useId, useMemo } from "preact/hooks";
+import { barLength } from "./sampling-chart";
+import { NumberField } from "./sampling-field";
+import type { LiveSettings } from "./sampling-live";
+import { NEUTRAL, type Settings } from "./sampling-math";
+import { CONTROLS, parseMaxTokens, parseSeed } from "./sampling-settings";
+import { describeRun, isBusy, type Step, type Stream } from "./sampling-stream";
+import { countTokens, formatProbability } from "./sampling-words";
+import { type Swatch, tokenName, TokenStrip, visible, type WireToken } from "./shared";
+
+const TAIL = 6; // so many of the prompt's last tokens lead over to what was generated
+const AT_FIRST = 40;
+
+export interface BenchProps {
+  live: LiveSettings;
+  stream: Stream;
+  /** How many tokens the context still has room for; null where that is not known. */
+  room: number | null;
+}
+
+/** Seed, length, and the button. */
+export function Bench({ live, stream, room }: BenchProps): JSX.Element {
+  const most = useSignal(AT_FIRST);
+  const seedId = useId();
+  const mostId = useId();
+  const run = stream.shown.value;
+  const seed = live.shown.value.seed;
+  const busy = isBusy(run);
+
+  const generate = (): void => {
+    live.flush();
+    stream.ask(Math.min(most.peek(), room ?? Infinity), live.wanted);
+  };
+  return (
+    <div class="explorer-sampling-bench" role="group" aria-label="Generation">
+      <div class="explorer-sampling-knob">
+        <label for={seedId} title="the same seed draws the same tokens; empty draws others each time">
+          seed
+        </label>
+        <NumberField
+          id={seedId}
+          shown={seed === null ? "" : String(seed)}
+          typed={seed === null ? "" : String(seed)}
+          placeholder="none"
+          parse={parseSeed}
+          onCommit={(value) => live.change({ seed: value })}
+          onStep={(direction) => live.change({ seed: Math.max(0, (live.wanted.seed ?? -1) + direction) })}
+        />
+      </div>
+      <div class="explorer-sampling-knob">
+        <label for={mostId}>at most</label>
+        <NumberField
+          id={mostId}
+          shown={countTokens(most.value)}
+          typed={String(most.value)}
+          parse={(typed) => parseMaxTokens(typed, room)}
+          onCommit={(value) => (most.value = value)}
+          onStep={(direction) => (most.value = Math.max(1, Math.min(room ?? Infinity, most.peek() + direction)))}
+        />
+      </div>
+      <div class="explorer-sampling-go">
+        <button
+          type="button"
+          class={`explorer-button ${busy ? "" : "is-first"}`}
+          disabled={run.state === "stopping" || room === 0}
+          onClick={() => (busy ? stream.stop() : generate())}
+        >
+          {busy ? "Stop" : "Generate"}
+        </button>
+        <span role="status">{room === 0 ? "the prompt fills the context" : describeRun(run)}</span>
+      </div>
+    </div>
+  );
+}
+
+/** What was generated, after the prompt's end. */
+export function Generation({ stream, prompt }: { stream: Stream; prompt: readonly WireToken[] }): JSX.Element | null {
+  const { steps, settings } = stream.shown.value;
+  const continues = stream.continues.value;
+  const tail = useMemo(() => (continues ? endOf(prompt) : []), [prompt, continues]);
+  if (steps.length === 0) return null;
+  return (
+    <div class="explorer-sampling-output">
+      <Row steps={steps} tail={tail} />
+      <p class="explorer-sampling-muted">
+        {continues ? "" : "continues the earlier prompt · "}
+        {describeSettings(settings)} · the line under a token is its probability
+      </p>
+    </div>
+  );
+}
+
+/** The last tokens, from a whole character on. Their group numbers must not meet those of what follows. */
+function endOf(prompt: readonly WireToken[]): WireToken[] {
+  let from = Math.max(0, prompt.length - TAIL);
+  while (from < prompt.length && prompt[from]!.part > 1) from++;
+  return prompt.slice(from).map((token) => ({ ...token, group: -1 - token.group }));
+}
+
+function Row({ steps, tail }: { steps: Step[]; tail: readonly WireToken[] }): JSX.Element {
+  const tokens = useMemo(() => [...tail, ...steps], [steps, tail]);
+  const stepAt = (index: number): Step | undefined => steps[index - tail.length];
+  return (
+    <div class="explorer-sampling-row">
+      <TokenStrip
+        label="Generated tokens, after the end of the prompt"
+        tokens={tokens}
+        colorOf={(index) => underline(stepAt(index))}
+        tip={(index) => {
+          const step = stepAt(index);
+          return step ? <StepTip step={step} /> : "the prompt's end";
+        }}
+        describe={(index) => {
+          const step = stepAt(index);
+          return step ? `probability ${formatProbability(step.probability)}` : "prompt";
+        }}
+      />
+    </div>
+  );
+}
+
+/** The prompt's end steps back; a generated token is underlined as far as it was likely. */
+function underline(step: Step | undefined): Swatch {
+  if (step === undefined) return { background: "none", ink: "var(--x-muted)" };
+  const line = (color: string, percent: number): string =>
+    `linear-gradient(var(${color}), var(${color})) left bottom / ${percent.toFixed(1)}% 2px no-repeat border-box`;
+  return { background: `${line("--x-accent", 100 * step.probability)}, ${line("--x-line", 100)}`, ink: null };
+}
+
+/** What the model had to choose from; the chosen one is marked also where it is not among the likeliest. */
+function StepTip({ step }: { step: Step }): JSX.Element {
+  const chosen = { id: step.id, text: step.text, kind: step.kind, probability: step.probability };
+  const listed = step.alternatives.some((a) => a.id === step.id) ? step.alternatives : [...step.alternatives, chosen];
+  return (
+    <div class="explorer-sampling-tip">
+      <div>
+        <bdi>{tokenName(step)}</bdi> <b>{formatProbability(step.probability)}</b>
+        <span class="explorer-sampling-muted"> id {step.id}</span>
+      </div>
+      {listed.map((alternative) => (
+        <div key={alternative.id} class={`explorer-sampling-choice ${alternative.id === step.id ? "is-chosen" : ""}`}>
+          <bdi class="explorer-text" dir="auto">
+            {visible(alternative.text)}
+          </bdi>
+          <span class="explorer-sampling-track">
+            <span style={{ width: barLength(alternative.probability) }} />
+          </span>
+          <span>{formatProbability(alternative.probability)}</span>
+        </div>
+      ))}
+    </div>
+  );
+}
+
+/** Only what is not neutral: "temperature 0.80 · top-p 0.95 · seed 7". */
+function describeSettings(settings: Partial<Settings>): string {
+  const parts = CONTROLS.flatMap(({ key, label, format }) => {
+    const value = settings[key];
+    return typeof value === "number" && value !== NEUTRAL[key] ? [`${label} ${format(value)}`] : [];
+  });
+  if (typeof settings.seed === "number") parts.push(`seed ${settings.seed}`);
+  return parts.length === 0 ? "sampled without filters" : parts.join(" · ");
+}

@@ -1,0 +1,76 @@
+// SamplingPanel: what the model would say next, and how the sampling settings change that. The bars follow a slider
+// from the logits row in `view`, without the kernel; only generating asks it.
+
+import { useComputed } from "@preact/signals";
+import type { JSX } from "preact";
+import { useMemo } from "preact/hooks";
+import { Chart } from "./sampling-chart";
+import { Knobs } from "./sampling-knobs";
+import { LiveSettings } from "./sampling-live";
+import { Bench, Generation } from "./sampling-output";
+import { readSamplingView, type State } from "./sampling-picture";
+import { Stream } from "./sampling-stream";
+import { countTokens } from "./sampling-words";
+import { type KeyHelp, mountPanel, Panel, useModel, usePicture } from "./shared";
+
+const KEYS: readonly KeyHelp[] = [
+  ["↑ ↓", "walk the likeliest tokens; step a number"],
+  ["← →", "move a slider; walk the tokens"],
+  ["Enter", "take a typed number"],
+];
+
+function SamplingPanel(): JSX.Element {
+  const model = useModel<State>();
+  const read = usePicture(readSamplingView);
+  const live = useMemo(
+    () => new LiveSettings(model.trait("settings"), (settings) => model.write({ settings }), model.abort),
+    [model],
+  );
+  const stream = useMemo(() => {
+    const [generated, status, text] = [model.trait("generated"), model.trait("status"), model.trait("text")];
+    return new Stream(model, { generated, status, text });
+  }, [model]);
+  const distribution = useComputed(() => read.value.picture?.next.under(live.shown.value) ?? null);
+  const { picture, fault } = read.value;
+  const now = distribution.value;
+  const { name, context } = model.trait("about").value ?? {};
+  const last = (picture?.tokens.length ?? 0) - 1;
+
+  return (
+    <Panel
+      name="sampling"
+      subtitle={name}
+      tokens={picture?.tokens ?? []}
+      strip={{ active: last >= 0 ? last : null }}
+      ready={picture !== null}
+      fault={fault}
+      keys={KEYS}
+    >
+      {picture !== null && now !== null && (
+        <>
+          <div class="explorer-sampling-columns">
+            <div>
+              <p class="explorer-sampling-facts">
+                <span>{`${now.kept.toLocaleString("en")} of ${countTokens(now.size)} possible`}</span>
+                <span>{`entropy ${now.entropy.toFixed(2)} bits`}</span>
+              </p>
+              <Chart distribution={now} settings={live.shown.value} labelOf={picture.labelOf} />
+            </div>
+            <div>
+              <Knobs live={live} vocabulary={now.size} refused={String(model.trait("settings_error").value ?? "")} />
+              <Bench live={live} stream={stream} room={roomFor(picture.tokens.length, context)} />
+            </div>
+          </div>
+          <Generation stream={stream} prompt={picture.tokens} />
+        </>
+      )}
+    </Panel>
+  );
+}
+
+/** How many more tokens fit into a context; null where its length is not known. */
+function roomFor(length: number, context: number | undefined): number | null {
+  return typeof context === "number" && context > 0 ? Math.max(0, context - length) : null;
+}
+
+export default mountPanel(SamplingPanel);
