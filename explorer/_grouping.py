@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from explorer._pieces import Piece
+from explorer._utf8 import goes_on, is_whole, unfinished_end
 
 Span = tuple[int, int]
 Offsets = Sequence[tuple[int, int]]  # per token: begin and end in the typed text, in code points
@@ -24,9 +25,9 @@ def join_bytes(pieces: Sequence[Piece]) -> list[Span]:
     begin = 0
     while begin < len(pieces):
         end = begin + 1
-        unfinished = _unfinished(b"", pieces[begin])
-        while unfinished and end < len(pieces) and _goes_on(unfinished, pieces[end]):
-            unfinished = _unfinished(unfinished, pieces[end])
+        unfinished = pieces[begin].unfinished
+        while unfinished and end < len(pieces) and goes_on(unfinished, pieces[end].data):
+            unfinished = unfinished_end(unfinished + pieces[end].data)
             end += 1
         spans.append((begin, end))
         begin = end
@@ -53,8 +54,11 @@ def join_offsets(spans: Sequence[Span], pieces: Sequence[Piece], offsets: Offset
 
 def typed_texts(
     source: str, pieces: Sequence[Piece], spans: Sequence[Span], offsets: Offsets, typed: Sequence[bool]
-) -> tuple[list[str], str]:
-    """The characters of `source` that each span stands for, and the visible ones no span stands for.
+) -> tuple[list[str | None], str]:
+    """The characters of `source` that each span stands for, and those that the tokenizer removed.
+
+    None stands for a span that has to be shown as what it spells: white space whose offsets the tokenizer trimmed
+    away, or bytes that are no character.
 
     Args:
         source: the typed text.
@@ -63,8 +67,8 @@ def typed_texts(
         offsets: one per token.
         typed: per token, whether it comes from the text (False: the tokenizer added it, as with [CLS]).
     """
-    texts: list[str] = []
-    dropped: list[str] = []
+    texts: list[str | None] = []
+    uncovered: list[str] = []
     covered = 0
     begins = [min(o[0] for o in offsets[begin:end]) for begin, end in spans]
     limits = _next_begins(begins, [typed[begin] for begin, _ in spans], len(source))
@@ -77,11 +81,13 @@ def typed_texts(
         while end < limit and unicodedata.combining(source[end]):  # an accent that the tokenizer stripped
             end += 1
         gap, here = source[covered:begin], source[begin:end]
-        dropped.append("".join(gap.split()))
+        uncovered.append(gap)
         covered = max(covered, end)
-        texts.append(_typed(spelt(pieces[first:last]), gap, here) if name is None else _named(name, here))
-    dropped.append("".join(source[covered:].split()))
-    return texts, "".join(dropped)
+        texts.append(_typed(pieces[first:last], gap, here) if name is None else _named(name, here))
+    uncovered.append(source[covered:])
+    # Some tokenizers place a piece beside what it stands for; a character that is spelt somewhere was not removed.
+    known = set(spelt(pieces))
+    return texts, "".join(char for gap in uncovered for char in gap if not (char.isspace() or char in known))
 
 
 def spelt(pieces: Sequence[Piece]) -> str:
@@ -89,10 +95,12 @@ def spelt(pieces: Sequence[Piece]) -> str:
     return b"".join(piece.data for piece in pieces).decode("utf-8", "ignore")
 
 
-def _typed(spelling: str, gap: str, here: str) -> str:
-    """What to show for a span that spells `spelling`, stands at `here` and follows the unclaimed `gap`."""
-    if not here:  # white space whose offsets the tokenizer trimmed away
-        return spelling
+def _typed(group: Sequence[Piece], gap: str, here: str) -> str | None:
+    """What to show for pieces that stand `here` and follow the `gap` that no piece stands for."""
+    data = b"".join(piece.data for piece in group)
+    if not here or not is_whole(data):
+        return None
+    spelling = data.decode("utf-8")
     if not spelling.strip():  # white space: as typed, or the space that the tokenizer put in front
         return here if here.isspace() else spelling
     if here[0].isspace() or not any(char.isspace() for char in gap):
@@ -118,35 +126,3 @@ def _next_begins(begins: Sequence[int], typed: Sequence[bool], length: int) -> l
 
 def _is_word(pieces: Sequence[Piece]) -> bool:
     return pieces[0].name is None and bool(spelt(pieces).strip())
-
-
-def _unfinished(before: bytes, piece: Piece) -> bytes:
-    """The bytes at the end of `before` + `piece` that begin a character without finishing it; at most three."""
-    if piece.name is not None or (not before and piece.data[-1:].isascii()):
-        return b""
-    tail = (before + piece.data)[-3:]
-    for start in range(len(tail)):
-        if _begins_character(tail[start:]):
-            return tail[start:]
-    return b""
-
-
-def _goes_on(unfinished: bytes, piece: Piece) -> bool:
-    """Whether `piece` goes on with the character that `unfinished` begins."""
-    if piece.name is not None or not piece.data:
-        return False
-    longer = unfinished + piece.data[:1]
-    try:
-        longer.decode("utf-8")
-    except UnicodeDecodeError:
-        return _begins_character(longer)
-    return True
-
-
-def _begins_character(data: bytes) -> bool:
-    """Whether `data` is the beginning of one character and not all of it."""
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return error.start == 0 and error.reason == "unexpected end of data"
-    return False

@@ -13,10 +13,11 @@ import json
 import re
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from explorer._encoding import encode
+from explorer._utf8 import unfinished_end
 
 if TYPE_CHECKING:
     from explorer.tokens import Token
@@ -44,6 +45,10 @@ class Piece:
 
     data: bytes
     name: str | None = None  # a special token's name; None for text
+    unfinished: bytes = field(init=False)  # the bytes at its end that begin a character without finishing it
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "unfinished", unfinished_end(self.data))
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ _HIDDEN = re.compile(
     + _NONCHARACTERS
     + "]"
 )
+_ALL_HIDDEN = re.compile(_HIDDEN.pattern + "+")
 _JOINERS = "\u200c\u200d"
 _SELECTORS = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 # Marks begin at U+0300; text below it (and without anything hidden) needs no look at its single characters.
@@ -73,7 +74,7 @@ def _continues(text: str, index: int) -> bool:
 
 def is_control(text: str) -> bool:
     """Whether `text` is one or more characters without a shape of their own, and nothing else."""
-    return bool(text) and all(_HIDDEN.match(char) for char in text)
+    return _ALL_HIDDEN.fullmatch(text) is not None
 
 
 def hexadecimal(data: bytes) -> str:
@@ -81,20 +82,15 @@ def hexadecimal(data: bytes) -> str:
     return f"⟨{data.hex(' ').upper()}⟩"
 
 
-def visible_bytes(data: bytes) -> tuple[str, bool]:
-    """The text that `data` spells in UTF-8, made visible, and whether all of it is whole characters.
-
-    What is no character is shown as hexadecimal in its place; nothing is dropped and nothing raises.
-    """
+def visible_bytes(data: bytes) -> str:
+    """The text that `data` spells in UTF-8, made visible; what is no character is shown as hexadecimal."""
     shown: list[str] = []
     invalid = b""
-    whole = True
     rest = data
     while rest:
         try:
             good, bad, rest = rest.decode("utf-8"), b"", b""
         except UnicodeDecodeError as error:
-            whole = False
             good, bad, rest = rest[: error.start].decode("utf-8"), rest[error.start : error.end], rest[error.end :]
         if good and invalid:
             shown.append(hexadecimal(invalid))
@@ -103,4 +99,4 @@ def visible_bytes(data: bytes) -> tuple[str, bool]:
         invalid += bad
     if invalid:
         shown.append(hexadecimal(invalid))
-    return "".join(shown), whole
+    return "".join(shown)

@@ -18,21 +18,20 @@ from __future__ import annotations
 
 import html
 import operator
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 from explorer import _notes as notes_about
 from explorer._encoding import encode
-from explorer._grouping import Span, join_bytes, join_offsets, typed_texts
-from explorer._pieces import Piece, pieces_of
+from explorer._grouping import Span, join_bytes, join_offsets, spelt, typed_texts
+from explorer._pieces import Piece, Pieces, pieces_of
+from explorer._utf8 import is_whole, well_formed
 from explorer._visible import is_control, visible, visible_bytes
 
-Kind = Literal["text", "special", "byte", "control"]
+__all__ = ["Kind", "Token", "Tokens", "labels", "read_ids", "read_text", "well_formed"]
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+Kind = Literal["text", "special", "byte", "control"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +125,6 @@ class Tokens(Sequence[Token]):
         return f'<div style="line-height:2">{chips}</div>{about}'
 
 
-def well_formed(text: str) -> tuple[str, int]:
-    """`text` without lone surrogates, which no tokenizer takes, and how many were replaced by U+FFFD.
-
-    Two halves of one character that stand side by side are joined into it and not counted.
-
-    Raises:
-        TypeError: `text` is not a str.
-    """
-    if not isinstance(text, str):
-        raise TypeError(f"text is a {type(text).__name__}, not a str: pass the characters a person typed.")
-    if not _SURROGATE.search(text):
-        return text, 0
-    joined = _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
-    return _SURROGATE.subn("\ufffd", joined)
-
-
 def read_text(
     tokenizer: Any, text: str, add_special_tokens: bool = True, *, split_special_tokens: bool = False
 ) -> Tokens:
@@ -161,14 +144,15 @@ def read_text(
     encoded = encode(tokenizer, text, add_special_tokens=add_special_tokens, split_special_tokens=split_special_tokens)
     read, typed = pieces.read(tokenizer, encoded.ids), encoded.typed
     spans = join_bytes(read)
-    texts: list[str] | None = None
+    texts: list[str | None] | None = None
     dropped = ""
     if not _spells(read, typed, text):
         if encoded.offsets is not None:
             spans = join_offsets(spans, read, encoded.offsets)
             texts, dropped = typed_texts(text, read, spans, encoded.offsets, typed)
         elif _spells(read, typed, " " + text):
-            read = _without_first_space(read)
+            shown = [read[begin].name or spelt(read[begin:end]) for begin, end in spans]
+            texts = _without_first_space(shown, read, spans)
     notes = [
         *notes_about.surrogates(replaced),
         *notes_about.beginning(tokenizer, encoded.ids, pieces.begins, typed),
@@ -176,7 +160,7 @@ def read_text(
         *notes_about.unknown(tokenizer, encoded.ids, typed),
         *notes_about.dropped(dropped),
     ]
-    return Tokens(_tokens(encoded.ids, read, spans, texts), text, source=text, notes=notes)
+    return Tokens(_tokens(pieces, encoded.ids, read, spans, texts), text, source=text, notes=notes)
 
 
 def read_ids(tokenizer: Any, ids: Iterable[int]) -> Tokens:
@@ -193,11 +177,12 @@ def read_ids(tokenizer: Any, ids: Iterable[int]) -> Tokens:
     if tokenizer is None:
         tokens = [Token(id, f"⟨id {id}⟩", "text", group) for group, id in enumerate(listed)]
         return Tokens(tokens, "".join(token.text for token in tokens))
-    read = pieces_of(tokenizer).read(tokenizer, listed)
-    spelt = b"".join(piece.data if piece.name is None else piece.name.encode() for piece in read)
+    pieces = pieces_of(tokenizer)
+    read = pieces.read(tokenizer, listed)
+    data = b"".join(piece.data if piece.name is None else piece.name.encode() for piece in read)
     return Tokens(
-        _tokens(listed, read, join_bytes(read), None),
-        spelt.decode("utf-8", "replace"),
+        _tokens(pieces, listed, read, join_bytes(read), None),
+        data.decode("utf-8", "replace"),
         notes=notes_about.beginning(tokenizer, listed, False, [True] * len(listed)),
     )
 
@@ -218,37 +203,51 @@ def labels(tokenizer: Any, ids: Iterable[int]) -> list[Token]:
     if tokenizer is None:
         return [Token(id, f"⟨id {id}⟩", "text") for id in listed]
     pieces = pieces_of(tokenizer)
-    missing = [id for id in dict.fromkeys(listed) if id not in pieces.labels]
-    for id, piece in zip(missing, pieces.read(tokenizer, missing), strict=True):
-        pieces.labels[id] = _tokens([id], [piece], [(0, 1)], None)[0]
-    return [pieces.labels[id] for id in listed]
+    return [_label(pieces, id, piece) for id, piece in zip(listed, pieces.read(tokenizer, listed), strict=True)]
 
 
 def _tokens(
-    ids: Sequence[int], pieces: Sequence[Piece], spans: Sequence[Span], texts: Sequence[str] | None
+    pieces: Pieces,
+    ids: Sequence[int],
+    read: Sequence[Piece],
+    spans: Sequence[Span],
+    texts: Sequence[str | None] | None,
 ) -> list[Token]:
     """The tokens of `spans`; `texts` are what was typed at each, None to show what the pieces spell."""
     tokens: list[Token] = []
     for group, (begin, end) in enumerate(spans):
-        name = pieces[begin].name
-        if texts is not None or name is not None:
-            raw = texts[group] if texts is not None else name or ""
-            text, whole = visible(raw), True
-            control = is_control(raw)
-        else:
-            data = b"".join(piece.data for piece in pieces[begin:end])
-            text, whole = visible_bytes(data)
-            control = whole and is_control(data.decode("utf-8"))
+        typed = None if texts is None else texts[group]
+        if typed is None and end - begin == 1:
+            label = _label(pieces, ids[begin], read[begin])
+            tokens.append(Token(label.id, label.text, label.kind, group))
+            continue
+        text, kind = _shown(read[begin:end], typed)
         for index in range(begin, end):
-            kind: Kind
-            if name is not None:
-                kind = "special"
-            elif not (whole and _is_utf8(pieces[index].data)):
-                kind = "byte"
-            else:
-                kind = "control" if control else "text"
-            tokens.append(Token(ids[index], text or "⟨empty⟩", kind, group, index - begin + 1, end - begin))
+            own: Kind = kind if kind == "special" or is_whole(read[index].data) else "byte"
+            tokens.append(Token(ids[index], text, own, group, index - begin + 1, end - begin))
     return tokens
+
+
+def _label(pieces: Pieces, id: int, piece: Piece) -> Token:
+    token = pieces.labels.get(id)
+    if token is None:
+        token = pieces.labels[id] = Token(id, *_shown([piece], None))
+    return token
+
+
+def _shown(group: Sequence[Piece], typed: str | None) -> tuple[str, Kind]:
+    """What a group looks like, and its kind; `typed` is what was typed there, None to show what it spells."""
+    name = group[0].name
+    if typed is None and name is None:
+        data = b"".join(piece.data for piece in group)
+        if not is_whole(data):
+            return visible_bytes(data), "byte"
+        typed = data.decode("utf-8")
+    raw = typed if typed is not None else name or ""
+    text = visible(raw) or "⟨empty⟩"
+    if name is not None:
+        return text, "special"
+    return text, "control" if is_control(raw) else "text"
 
 
 def _spells(pieces: Sequence[Piece], typed: Sequence[bool], text: str) -> bool:
@@ -261,19 +260,10 @@ def _spells(pieces: Sequence[Piece], typed: Sequence[bool], text: str) -> bool:
     return b"".join(parts) == text.encode()
 
 
-def _without_first_space(pieces: list[Piece]) -> list[Piece]:
-    """The pieces without the space that the tokenizer put before the text, unless it is a piece of its own."""
-    first = next(index for index, piece in enumerate(pieces) if piece.name is None)
-    rest = pieces[first].data.removeprefix(b" ")
-    return [*pieces[:first], Piece(rest or b" "), *pieces[first + 1 :]]
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+def _without_first_space(texts: list[str], read: Sequence[Piece], spans: Sequence[Span]) -> list[str | None]:
+    """The texts without the space that the tokenizer put before all of them, unless that is a piece of its own."""
+    first = next(group for group, (begin, _) in enumerate(spans) if read[begin].name is None)
+    return [*texts[:first], texts[first].removeprefix(" ") or " ", *texts[first + 1 :]]
 
 
 def _listed(ids: Any) -> list[int]:
