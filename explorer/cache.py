@@ -50,6 +50,7 @@ def building(target: Path, origin: dict[str, str]) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        scratch.chmod(0o755)  # a class shares one cache; temporary folders are private by default
     except OSError as error:
         raise _unwritable(target, error) from error
     try:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 
 def convert(file: Path, folder: Path, *, name: str) -> None:
@@ -18,23 +17,19 @@ def convert(file: Path, folder: Path, *, name: str) -> None:
         folder: where config, float32 safetensors and tokenizer go.
         name: the model's name, kept in the config.
     """
-    progress_bar_was_on = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        options = {"gguf_file": file.name, "local_files_only": True}
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
-        model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **options)
-    finally:
-        if progress_bar_was_on:
-            transformers_logging.enable_progress_bar()
+    options: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
+    model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **options)
     _restore_pre_tokenizer(tokenizer, _pre_tokenizer_name(file))
     # The weights are plain float32 now; transformers would still refuse to save what was read from a GGUF.
-    model.hf_quantizer = None
-    model.is_quantized = False
+    setattr(model, "hf_quantizer", None)  # noqa: B010 - torch's stubs allow only modules as attributes
+    setattr(model, "is_quantized", False)  # noqa: B010
     del model.config.quantization_config
     model.config._name_or_path = name
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)  # safetensors writes private files; a class shares one cache
 
 
 def _pre_tokenizer_name(file: Path) -> str | None:

@@ -1,0 +1,123 @@
+"""Attention after the fact: scores and patterns from the queries, keys and mask that one call was given.
+
+A pattern is computed for the heads and query rows somebody looks at, when they look. Memory therefore grows
+with the number of tokens and not with its square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionCall:
+    """What one attention module was given in one pass, held by reference.
+
+    Attributes:
+        query: (batch, head, query, width), after rotary embedding.
+        key: (batch, key-value head, key, width), after rotary embedding, not repeated for grouped queries.
+        value: (batch, key-value head, key, value width).
+        z: (batch, query, head, value width), what the heads give before the output projection.
+        mask: True (or 0.0) where a key may be seen, False (or the dtype's minimum) where not; broadcastable
+            to (batch, head, query, key). None where `causal` says it all or nothing is hidden.
+        scaling: factor on the dot products.
+        causal: whether a missing mask means that later keys are hidden.
+        softcap: c in tanh(score / c) * c, or None (Gemma 2).
+        sinks: (head,) learned logits of a column that takes weight and is dropped, or None (gpt-oss).
+        bias: added to the scores, broadcastable to (batch, head, query, key), or None (T5).
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    z: Tensor
+    mask: Tensor | None
+    scaling: float
+    causal: bool
+    softcap: float | None = None
+    sinks: Tensor | None = None
+    bias: Tensor | None = None
+
+    @property
+    def heads(self) -> int:
+        return self.query.shape[1]
+
+    @property
+    def queries(self) -> int:
+        return self.query.shape[2]
+
+    @property
+    def keys(self) -> int:
+        return self.key.shape[2]
+
+    def scores(self, heads: Sequence[int], queries: Sequence[int]) -> Tensor:
+        """The softmax's input, (batch, head, query, key): scaled, softcapped, biased, hidden keys at -inf."""
+        raw, hidden = self._scores(heads, queries)
+        return raw if hidden is None else raw.masked_fill(hidden, -torch.inf)
+
+    def pattern(self, heads: Sequence[int], queries: Sequence[int]) -> Tensor:
+        """The attention weights, (batch, head, query, key), by the rule of transformers' eager maths.
+
+        The softmax runs in float32 and is cast back to the queries' dtype. Hidden keys get the dtype's
+        minimum and not -inf, so a row that may see nothing (left padding) is uniform, as it is there.
+        With learned sinks a row sums to less than one; nothing is renormalised.
+        """
+        scores, hidden = self._scores(heads, queries)
+        if hidden is not None:
+            scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+        if self.sinks is None:
+            return torch.softmax(scores, dim=-1, dtype=torch.float32).to(self.query.dtype)
+        sink = self.sinks[list(heads)].reshape(1, -1, 1, 1).expand(*scores.shape[:3], 1).to(scores.dtype)
+        weights = torch.softmax(torch.cat([scores, sink], dim=-1), dim=-1, dtype=torch.float32)
+        return weights[..., :-1].to(self.query.dtype)
+
+    def _scores(self, heads: Sequence[int], queries: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        device = self.query.device
+        head_index = torch.as_tensor(list(heads), dtype=torch.long, device=device)
+        row_index = torch.as_tensor(list(queries), dtype=torch.long, device=device)
+        group = self.query.shape[1] // self.key.shape[1]
+        query = self.query[:, head_index][:, :, row_index]
+        key = self.key[:, head_index // group]
+        scores = torch.matmul(query, key.transpose(2, 3)) * self.scaling
+        if self.softcap is not None:
+            scores = torch.tanh(scores / self.softcap) * self.softcap
+        if self.bias is not None:
+            scores = scores + _chosen(self.bias, head_index, row_index)
+        hidden: Tensor | None = None
+        if self.mask is not None:
+            mask = _chosen(self.mask, head_index, row_index)[..., : self.keys]
+            if mask.dtype == torch.bool:
+                hidden = ~mask
+            else:  # a float mask is added; its own minimum means "hidden"
+                hidden = mask <= torch.finfo(mask.dtype).min / 2
+                scores = scores + mask.masked_fill(hidden, 0.0).to(scores.dtype)
+        elif self.causal and self.queries > 1:
+            first = self.keys - self.queries
+            hidden = torch.arange(self.keys, device=device)[None, :] > (row_index[:, None] + first)
+        return scores, hidden
+
+
+def _chosen(values: Tensor, heads: Tensor, rows: Tensor) -> Tensor:
+    """Picks heads and query rows of something that is broadcast along either axis."""
+    if values.shape[1] > 1:
+        values = values[:, heads]
+    if values.shape[2] > 1:
+        values = values[:, :, rows]
+    return values
+
+
+def additive_mask(mask: Tensor | None, query: Tensor, key: Tensor, causal: bool) -> Tensor | None:
+    """The mask as eager attention wants it: a float to add, with the dtype's minimum where hidden."""
+    if mask is not None and mask.dtype != torch.bool:
+        return mask
+    if mask is None:
+        if not causal or query.shape[2] == 1:
+            return None
+        rows, keys = query.shape[2], key.shape[2]
+        mask = torch.ones(rows, keys, dtype=torch.bool, device=query.device).tril(keys - rows)[None, None]
+    zero = torch.zeros((), dtype=query.dtype, device=query.device)
+    return torch.where(mask, zero, torch.finfo(query.dtype).min)

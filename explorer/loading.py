@@ -1,0 +1,137 @@
+"""Where a model comes from: a sample, a Hub id, a folder, or an object already in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+
+from explorer import samples
+from explorer.errors import Refused
+from explorer.model import Model
+
+_LOADERS = {
+    "causal": "AutoModelForCausalLM",
+    "masked": "AutoModelForMaskedLM",
+    "classification": "AutoModelForSequenceClassification",
+    "embedding": "AutoModel",
+}
+
+
+def load(
+    source: str | Path | None = None,
+    *,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device | None = None,
+    revision: str | None = None,
+    task: str | None = None,
+) -> Model:
+    """Opens a model.
+
+    Args:
+        source: a sample's name ("smollm2", the default, or "minilm"), a folder, or a Hub id such as
+            "Qwen/Qwen2.5-0.5B". Weights are read from safetensors only.
+        dtype: of the weights, such as "bfloat16"; by default float32 on a CPU and what the config names
+            elsewhere.
+        device: such as "cuda"; the CPU by default.
+        revision: branch, tag or commit of a Hub id.
+        task: "causal", "masked", "classification" or "embedding"; by default what the config's
+            architecture says.
+
+    Raises:
+        Refused: the source is unknown, not reachable, has no safetensors or a damaged file, or `dtype`,
+            `device` or `task` is not one that can be used.
+    """
+    place = torch.device("cpu" if device is None else _device(device))
+    name = samples.DEFAULT if source is None else str(source)
+    if name in samples.SAMPLES:
+        if revision is not None:
+            raise Refused(f"revision={revision!r} has no meaning for the sample {name!r}; leave it out.")
+        title, where = samples.SAMPLES[name].title, str(samples.folder(name))
+    else:
+        title, where = (Path(name).name if Path(name).is_dir() else name), name
+        _check_source(where)
+    options: dict[str, Any] = {} if revision is None else {"revision": revision}
+    try:
+        config = AutoConfig.from_pretrained(where, **options)
+        loader = getattr(transformers, _LOADERS[_task(task, config)])
+        hf = loader.from_pretrained(where, config=config, dtype=_dtype(dtype, place), use_safetensors=True, **options)
+        tokenizer = AutoTokenizer.from_pretrained(where, **options)
+    except Refused:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise Refused(f"source={name!r} could not be opened: {_first_sentence(error)}") from error
+    return Model(hf.to(place), tokenizer, title)
+
+
+def attach(model: PreTrainedModel, tokenizer: Any | None = None) -> Model:
+    """Takes a transformers model that is already in memory, without copying or changing it.
+
+    Args:
+        model: any transformers model.
+        tokenizer: its tokenizer; without one the model is given token ids.
+
+    Raises:
+        TypeError: `model` is not a transformers model.
+    """
+    if not isinstance(model, PreTrainedModel):
+        raise TypeError(
+            f"model is a {type(model).__name__}; attach takes a transformers PreTrainedModel. "
+            "For a name or a folder use explorer.load."
+        )
+    name = getattr(model.config, "_name_or_path", "") or type(model).__name__
+    return Model(model, tokenizer, Path(name).name)
+
+
+def _check_source(where: str) -> None:
+    path = Path(where)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise Refused(f"source={where!r} is a folder without config.json; give the folder of a saved model.")
+        return
+    looks_like_a_path = path.is_absolute() or where.startswith((".", "~")) or where.count("/") > 1 or "\\" in where
+    if looks_like_a_path or path.exists():
+        raise Refused(f"source={where!r} is not a folder; give a saved model's folder, a Hub id or a sample's name.")
+    if not where.strip():
+        raise Refused("source='' is empty; leave it out for the sample, or give a folder or a Hub id.")
+
+
+def _task(task: str | None, config: Any) -> str:
+    if task is not None:
+        if task not in _LOADERS:
+            raise Refused(f"task={task!r} is not one of {', '.join(_LOADERS)}.")
+        return task
+    architecture = (getattr(config, "architectures", None) or [""])[0]
+    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        return "causal"
+    if architecture.endswith("ForMaskedLM"):
+        return "masked"
+    if architecture.endswith("ForSequenceClassification"):
+        return "classification"
+    return "embedding"
+
+
+def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype | str:
+    if dtype is None:  # half precision is slower than float32 on most CPUs, and less exact
+        return torch.float32 if device.type == "cpu" else "auto"
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise Refused(f"dtype={dtype!r} is not a floating point type; use 'float32', 'bfloat16' or 'float16'.")
+    return found
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise Refused(f"device={str(device)!r} cannot be used here: {_first_sentence(error)}") from error
+    return place
+
+
+def _first_sentence(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

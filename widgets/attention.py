@@ -1,0 +1,148 @@
+"""Where every head attends, and exactly how much one of them does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import traitlets
+
+from explorer import Refused, Trace
+from widgets import wire
+from widgets.panel import DEFAULT_TEXT, STATIC, Panel, guarded
+from widgets.selection import Selection
+from widgets.worker import Job
+
+# A thumbnail is 30 to 40 pixels wide on the screen; more cells than this could not be seen.
+_THUMBNAIL_CELLS = 32
+# Up to here thumbnails are made from every row; beyond, from this many rows, each computed exactly.
+_ALL_ROWS_UP_TO = 512
+_SAMPLED_ROWS = 64
+# A matrix of this many cells each way fills a screen; a longer prompt is shown in blocks.
+_MATRIX_CELLS = 256
+
+
+class AttentionPanel(Panel):
+    """All layers and heads at a glance, one head large.
+
+    Attributes:
+        selection: what is chosen, a `Selection`; click or set it. The first head of it is shown large.
+        matrix: weights of the chosen head, as the browser draws them.
+
+    Warning:
+        Thumbnails are 8 bits deep (error at most 0.002). From 513 tokens on they are made from 64 query rows,
+        and from 257 tokens on the large map shows the largest weight of each block. `model.trace` has every
+        weight exactly.
+    """
+
+    _esm = STATIC / "attention.js"
+    _css = STATIC / "attention.css"
+
+    title = traitlets.Unicode("Attention").tag(sync=True)
+    selection = traitlets.Instance(Selection).tag(
+        sync=True,
+        to_json=lambda value, _widget: value.to_wire(),
+        from_json=lambda value, _widget: Selection.from_wire(value),
+    )
+    matrix = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, model: Any, text: str = DEFAULT_TEXT, **traits: Any) -> None:
+        self._trace: Trace | None = None
+        super().__init__(model, text, **traits)
+
+    @traitlets.default("selection")
+    def _first_head(self) -> Selection:
+        return Selection(layer=0, heads=(0,))
+
+    @traitlets.validate("selection")
+    def _check_selection(self, proposal: Any) -> Selection:
+        chosen: Selection = proposal["value"]
+        stack = self.model.anatomy.stack
+        if stack is None or chosen.layer is None:
+            return chosen
+        if chosen.layer >= stack.layers:
+            raise Refused(f"layer={chosen.layer} is out of range: this model has layers 0 to {stack.layers - 1}.")
+        heads = stack.heads[chosen.layer]
+        if chosen.heads is not None and max(chosen.heads) >= heads:
+            raise Refused(f"heads={chosen.heads} are out of range: layer {chosen.layer} has heads 0 to {heads - 1}.")
+        length = None if self._trace is None or self._trace.tokens.source != self.text else len(self._trace)
+        for name in ("query", "key"):
+            position = getattr(chosen, name)
+            if length is not None and position is not None and position >= length:
+                raise Refused(f"{name}={position} is out of range: the prompt has positions 0 to {length - 1}.")
+        return chosen
+
+    @traitlets.observe("selection")
+    @guarded
+    def _selection_changed(self, change: Any) -> None:
+        before = change["old"] if isinstance(change["old"], Selection) else Selection()
+        if (before.layer, before.heads) != (change["new"].layer, change["new"].heads) and self._trace is not None:
+            self._submit("matrix", lambda _job: self._publish_matrix(self._number))
+
+    def _draw(self, _job: Job, number: int) -> None:
+        if not self.model.anatomy.routes_attention:
+            raise Refused(f"{self.model.name} has no attention to show: {self.model.anatomy.missing}.")
+        trace = self.model.trace(self.text)
+        view = self._picture(trace, number)
+        self._trace = trace
+        chosen = self.selection
+        fits = all(position is None or position < len(trace) for position in (chosen.query, chosen.key))
+        if not fits:
+            self._publish(selection=Selection(chosen.layer, chosen.heads))
+        self._publish(view=view)
+        self._publish_matrix(number)
+
+    def _picture(self, trace: Trace, number: int) -> dict[str, Any]:
+        stack = self.model.anatomy.stack
+        assert stack is not None  # routes_attention was asked
+        length = len(trace)
+        rows: list[int] | None = None
+        if length > _ALL_ROWS_UP_TO:
+            rows = torch.linspace(0, length - 1, _SAMPLED_ROWS).round().long().tolist()
+        notes = self._notes(trace.tokens)
+        side = len(wire.block_starts(length, _THUMBNAIL_CELLS))
+        grid = torch.zeros(stack.layers, max(stack.heads), min(side, _THUMBNAIL_CELLS), side)
+        for layer, heads in enumerate(stack.heads):
+            if not heads:
+                continue
+            pattern = trace.pattern(layer, queries=rows)[0]
+            if not torch.isfinite(pattern).all():
+                notes = [*notes, f"Layer {layer} has attention weights that are not numbers; they are drawn as 0."]
+            pooled = wire.pool_last(pattern, _THUMBNAIL_CELLS)
+            pooled = wire.pool_last(pooled.transpose(1, 2), grid.shape[2]).transpose(1, 2)
+            grid[layer, :heads, : pooled.shape[1]] = pooled.cpu()
+        return {
+            "request": number,
+            "tokens": wire.tokens(trace.tokens),
+            "notes": notes,
+            "layers": stack.layers,
+            "heads": max(stack.heads),
+            "heads_per_layer": list(stack.heads),
+            "positions": length,
+            "grid": wire.array(wire.unit_bytes(grid)),
+            "grid_max_error": 1 / 510,
+            "queries_sampled": None if rows is None else len(rows),
+        }
+
+    def _publish_matrix(self, number: int) -> None:
+        trace, chosen = self._trace, self.selection
+        if trace is None or chosen.layer is None:
+            return
+        head = 0 if chosen.heads is None else chosen.heads[0]
+        starts = wire.block_starts(len(trace), _MATRIX_CELLS)
+        block = starts[1] - starts[0] if len(starts) > 1 else 1
+        bands = []
+        for start in starts:  # one band of query rows at a time: the whole map need not fit in memory
+            band = trace.pattern(chosen.layer, heads=[head], queries=slice(start, start + block))[0, 0]
+            bands.append(wire.pool_last(band.float(), _MATRIX_CELLS).amax(dim=0))
+        self._publish(
+            matrix={
+                "request": number,
+                "layer": chosen.layer,
+                "head": head,
+                "data": wire.array(torch.stack(bands)),
+                "row_start": starts,
+                "col_start": starts,
+                "block": block,
+            }
+        )

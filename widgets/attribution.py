@@ -1,0 +1,123 @@
+"""Which tokens of the prompt a next token came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import traitlets
+
+from explorer import Attribution, Refused
+from explorer.attribution import METHODS, attribute, token_id
+from explorer.tokens import labels
+from widgets import wire
+from widgets.panel import DEFAULT_TEXT, STATIC, Panel, guarded
+from widgets.worker import Job
+
+_NEXT_TOKENS = 12
+# Integration is repeated with more steps while the delta is above this share of the change it explains.
+_STEPS = (50, 200)
+_GOOD_DELTA = 0.05
+
+
+class AttributionPanel(Panel):
+    """The likeliest next tokens, and what in the prompt speaks for or against the chosen one.
+
+    Input x gradient is there at once; integrated gradients follow in the background, with their convergence
+    delta.
+
+    Attributes:
+        target: id of the token that is explained; None for the likeliest.
+        against: id of a token it is compared with, or None.
+        method: which result is shown, "input_x_gradient" or "integrated_gradients".
+        results: the `Attribution` of each method that is ready (not synced; for Python).
+        target_text: what the reader typed as target; becomes `target` when it is one token.
+        target_error: why it did not.
+    """
+
+    _esm = STATIC / "attribution.js"
+    _css = STATIC / "attribution.css"
+
+    title = traitlets.Unicode("Attribution").tag(sync=True)
+    target = traitlets.Int(None, allow_none=True).tag(sync=True)
+    against = traitlets.Int(None, allow_none=True).tag(sync=True)
+    method = traitlets.Enum(METHODS, default_value=METHODS[0]).tag(sync=True)
+    target_text = traitlets.Unicode("").tag(sync=True)
+    target_error = traitlets.Unicode("").tag(sync=True)
+
+    def __init__(self, model: Any, text: str = DEFAULT_TEXT, **traits: Any) -> None:
+        self.results: dict[str, Attribution] = {}
+        super().__init__(model, text, **traits)
+
+    @traitlets.validate("target", "against")
+    def _check_token(self, proposal: Any) -> int | None:
+        name, value = proposal["trait"].name, proposal["value"]
+        return None if value is None else token_id(self.model, value, name)
+
+    @traitlets.observe("target", "against")
+    def _question_changed(self, _change: Any) -> None:
+        if self._ready:
+            self._request()
+
+    @traitlets.observe("target_text")
+    @guarded
+    def _target_typed(self, change: Any) -> None:
+        if not change["new"]:
+            self._publish(target_error="")
+            return
+        try:
+            chosen = token_id(self.model, change["new"], "target")
+        except Refused as error:
+            self._publish(target_error=str(error))
+            return
+        self._publish(target_error="", target=chosen)
+
+    def _draw(self, _job: Job, number: int) -> None:
+        self._worker.cancel(self, "refine")
+        text, against = self.text, self.against
+        row = self.model.next_token(text)
+        likeliest = row.top(_NEXT_TOKENS)
+        target = int(likeliest["id"].iloc[0]) if self.target is None else self.target
+        result = attribute(self.model, text, target, against, METHODS[0])
+        picture = {
+            "request": number,
+            "tokens": wire.tokens(result.tokens),
+            "notes": self._notes(result.tokens),
+            "next": [
+                {**wire.token(token), "probability": float(probability)}
+                for token, probability in zip(
+                    labels(self.model.tokenizer, likeliest["id"].tolist()), likeliest["probability"], strict=True
+                )
+            ],
+            "target": wire.token(result.target),
+            "against": None if result.against is None else wire.token(result.against),
+        }
+        self.results = {METHODS[0]: result}
+        self._publish(view={**picture, "results": self._results_on_the_wire()})
+        self._submit("refine", lambda _job: self._refine(picture, text, target, against), background=True)
+
+    def _refine(self, picture: dict[str, Any], text: str, target: int, against: int | None) -> None:
+        """Integrated gradients for a picture that is already shown."""
+        live = self.status
+        for steps in _STEPS:
+            result = attribute(self.model, text, target, against, METHODS[1], steps=steps)
+            if picture["request"] != self._number:
+                return
+            self.results = {**self.results, METHODS[1]: result}
+            self._publish(view={**picture, "results": self._results_on_the_wire()})
+            delta = result.convergence_delta or 0.0
+            if abs(delta) <= _GOOD_DELTA * abs(float(result.scores.sum()) - delta):
+                break
+        self._publish(status=live)
+
+    def _results_on_the_wire(self) -> dict[str, Any]:
+        return {
+            method: {
+                "scores": result.scores.tolist(),
+                "total": float(result.scores.sum()),
+                "difference": result.difference,
+                "delta": result.convergence_delta,
+                "steps": result.steps,
+                "baseline": result.baseline,
+            }
+            for method, result in self.results.items()
+        }

@@ -1,0 +1,70 @@
+"""How arrays and tokens travel to the browser. The mirror images are in frontend/src/shared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from explorer import Token
+
+# What the front end decodes; anything else is narrowed on purpose, so a width is never guessed there.
+_DTYPES = {
+    np.dtype(np.uint8): "uint8",
+    np.dtype(np.float16): "float16",
+    np.dtype(np.float32): "float32",
+    np.dtype(np.int32): "int32",
+}
+_NARROWED = {np.dtype(np.float64): np.float32, np.dtype(np.int64): np.int32, np.dtype(np.bool_): np.uint8}
+
+
+def array(values: torch.Tensor | np.ndarray[Any, Any]) -> dict[str, Any]:
+    """An array as `{data, dtype, shape}`; float64 travels as float32, int64 as int32, bfloat16 as float32."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach()
+        values = (values.float() if values.dtype == torch.bfloat16 else values).cpu().numpy()
+    values = np.ascontiguousarray(values, dtype=_NARROWED.get(values.dtype))
+    if values.dtype not in _DTYPES:
+        raise TypeError(f"arrays of {values.dtype} do not travel; use {', '.join(_DTYPES.values())}")
+    return {"data": values.tobytes(), "dtype": _DTYPES[values.dtype], "shape": list(values.shape)}
+
+
+def token(piece: Token) -> dict[str, Any]:
+    """One token as the front end draws it."""
+    return {
+        "id": piece.id,
+        "text": piece.text,
+        "kind": piece.kind,
+        "group": piece.group,
+        "part": piece.part,
+        "parts": piece.parts,
+    }
+
+
+def tokens(pieces: Iterable[Token]) -> list[dict[str, Any]]:
+    """Tokens of one text, in order."""
+    return [token(piece) for piece in pieces]
+
+
+def unit_bytes(weights: torch.Tensor) -> torch.Tensor:
+    """Weights in 0..1 as 0..255; the largest error is 1/510. What is not a number becomes 0."""
+    return (weights.float().nan_to_num(0.0).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
+
+
+def block_starts(length: int, cells: int) -> list[int]:
+    """Where the blocks begin when `length` positions are shown in at most `cells` cells, blocks of one size."""
+    size = -(-length // cells)
+    return list(range(0, length, size))
+
+
+def pool_last(values: torch.Tensor, cells: int) -> torch.Tensor:
+    """The largest value of each block along the last axis, at most `cells` of them; a bright cell never vanishes."""
+    length = values.shape[-1]
+    size = -(-length // cells)
+    if size == 1:
+        return values
+    padding = -length % size
+    padded = torch.nn.functional.pad(values, (0, padding), value=-torch.inf)
+    return padded.reshape(*values.shape[:-1], -1, size).amax(dim=-1)
