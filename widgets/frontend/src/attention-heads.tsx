@@ -5,7 +5,21 @@ import type { CSSProperties, JSX } from "preact";
 import { useId, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { layoutHeads } from "./attention-layout";
 import { type Picture, thumbnail } from "./attention-state";
-import { type Cell, type Pixels, blit, boxOf, cellAt, labelStep, paint, tableOf, useModel, useTooltip, walked } from "./shared";
+import {
+  type Cell,
+  type Pixels,
+  blit,
+  boxOf,
+  cellAt,
+  labelStep,
+  paint,
+  pixelsOver,
+  surfaceBehind,
+  tableOf,
+  useModel,
+  useTooltip,
+  walked,
+} from "./shared";
 
 export interface HeadsProps {
   picture: Picture;
@@ -24,17 +38,19 @@ const LENS = 132;
 
 /** One head's map, enlarged. */
 function Lens({ picture, layer, head, hideFirst }: { picture: Picture; layer: number; head: number; hideFirst: boolean }): JSX.Element {
-  const { dark } = useModel();
+  const { dark, theme } = useModel();
   const canvas = useRef<HTMLCanvasElement>(null);
   const isDark = dark.value;
+  const revision = theme.revision.value;
   useLayoutEffect(() => {
     if (canvas.current === null) return;
+    const table = colorsOn(canvas.current, isDark);
     const size = { width: LENS, height: LENS, ratio: globalThis.devicePixelRatio || 1 };
     paint(canvas.current, size, (target) => {
       const all = { left: 0, top: 0, width: target.width, height: target.height };
-      drawThumbnail(target, picture, layer, head, hideFirst, tableOf("weight", isDark).pixels, all);
+      drawThumbnail(target, picture, layer, head, hideFirst, table, all);
     });
-  }, [picture, layer, head, hideFirst, isDark]);
+  }, [picture, layer, head, hideFirst, isDark, revision]);
   return (
     <div class="explorer-lens">
       <canvas ref={canvas} />
@@ -43,6 +59,11 @@ function Lens({ picture, layer, head, hideFirst }: { picture: Picture; layer: nu
       </span>
     </div>
   );
+}
+
+function colorsOn(canvas: Element, dark: boolean): Uint32Array {
+  const table = tableOf("weight", dark);
+  return pixelsOver(table, surfaceBehind(canvas) ?? table.surface);
 }
 
 function drawThumbnail(
@@ -63,7 +84,7 @@ function drawThumbnail(
 /** The thumbnails: layers from left to right, heads from top to bottom. Hover enlarges, click chooses, arrows walk. */
 export function AttentionHeads(props: HeadsProps): JSX.Element {
   const { picture, width, ratio, layer, heads, hideFirst } = props;
-  const { dark } = useModel();
+  const { dark, theme } = useModel();
   const tooltip = useTooltip();
   const canvas = useRef<HTMLCanvasElement>(null);
   const plane = useRef<HTMLDivElement>(null);
@@ -75,9 +96,10 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
   );
   const { lattice } = layout;
   const isDark = dark.value;
+  const revision = theme.revision.value;
   useLayoutEffect(() => {
     if (canvas.current === null || width <= 0) return;
-    const table = tableOf("weight", isDark).pixels;
+    const table = colorsOn(canvas.current, isDark);
     const size = { width: layout.width - lattice.left, height: lattice.rows * lattice.pitchY, ratio };
     paint(canvas.current, size, (target) => {
       const device = (pixels: number): number => Math.round(pixels * ratio);
@@ -89,7 +111,7 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
         }
       }
     });
-  }, [picture, layout, isDark, hideFirst, width]);
+  }, [picture, layout, isDark, revision, hideFirst, width]);
 
   const headUnder = (event: MouseEvent): Cell | null => {
     const frame = plane.current?.getBoundingClientRect();

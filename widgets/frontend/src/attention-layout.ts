@@ -34,7 +34,7 @@ export interface MapLayout {
   height: number;
 }
 
-const LABEL_GAP = 6;
+const LABEL_GAP = 8;
 const LONGEST_LABEL = 96;
 const LARGEST_CELL = { width: 30, height: 25.5 };
 /** A map higher than this no longer fits a screen together with its prompt. */
@@ -79,6 +79,8 @@ export interface HeadsLayout {
 }
 
 const LARGEST_THUMBNAIL = { width: 40, height: 32 };
+/** All heads stay in one glance: sixty-four of them get flatter thumbnails instead of a second screen. */
+const HIGHEST_GRID = 560;
 /** Room for the heads' numbers at the left and the layers' numbers below. */
 const NUMBERS_X = 22;
 const NUMBERS_Y = 18;
@@ -87,9 +89,9 @@ const NUMBERS_Y = 18;
 export function layoutHeads(layers: number, heads: number, width: number, ratio: number): HeadsLayout {
   const room = Math.max(1, width - NUMBERS_X);
   const pitchX = snapped(Math.min(LARGEST_THUMBNAIL.width, room / Math.max(1, layers)), ratio);
-  const pitchY = snapped(Math.min(LARGEST_THUMBNAIL.height, pitchX * 0.92), ratio);
+  const pitchY = snapped(Math.min(LARGEST_THUMBNAIL.height, pitchX * 0.92, HIGHEST_GRID / Math.max(1, heads)), ratio);
   // Three pixels between thumbnails of normal size; tiny ones keep most of their room for the picture.
-  const gap = snapped(Math.min(3, pitchX / 5), ratio);
+  const gap = snapped(Math.min(3, pitchX / 5, pitchY / 5), ratio);
   const lattice = { left: NUMBERS_X, top: 0, rows: heads, cols: layers, pitchX, pitchY, gap };
   return { lattice, width: NUMBERS_X + layers * pitchX, height: heads * pitchY + NUMBERS_Y };
 }

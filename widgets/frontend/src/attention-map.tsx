@@ -8,12 +8,17 @@ import { type HeadMap, span, weightText } from "./attention-state";
 import {
   type Box,
   type Cell,
+  type Rgb,
   type WireToken,
   blit,
   boxOf,
   cellAt,
   labelStep,
+  mixed,
   paint,
+  pixelOf,
+  pixelsOver,
+  surfaceBehind,
   tableOf,
   useModel,
   useTooltip,
@@ -51,25 +56,19 @@ export function cellWords(map: HeadMap, tokens: readonly WireToken[], cell: Cell
   return { pair, weight: `${weight}, the largest in a block of ${size}` };
 }
 
-/** The colours as pixels, with a breath of grey under the cells so that the map's outline shows where all is zero. */
-function backed(table: Uint32Array, dark: boolean): Uint32Array {
-  const under = dark ? 0x30000000 : 0x08140a00;
-  return table.map((pixel) => {
-    const alpha = (pixel >>> 24) / 255;
-    const below = (1 - alpha) * ((under >>> 24) / 255);
-    const total = alpha + below;
-    const mix = (shift: number): number =>
-      Math.round((((pixel >>> shift) & 255) * alpha + ((under >>> shift) & 255) * below) / total) << shift;
-    return ((Math.round(total * 255) << 24) | mix(16) | mix(8) | mix(0)) >>> 0;
-  });
-}
+// A breath of grey lies under the cells, so that the map keeps its outline where all is zero.
+const BREATH = { light: 0.022, dark: 0.16 };
+const BLACK: Rgb = [0, 0, 0];
+const HIDDEN = { light: pixelOf([0, 0, 0], 0.075), dark: pixelOf([255, 255, 255], 0.1) };
 
 /** Draws the map's cells: those in the future stay empty, and the hidden first column is grey. */
 function drawMap(canvas: HTMLCanvasElement, props: MapProps, layout: MapLayout, dark: boolean): void {
   const { map, ratio, hideFirst } = props;
   const { lattice } = layout;
-  const table = backed(tableOf("weight", dark).pixels, dark);
-  const grey = dark ? 0x20ffffff : 0x12000000;
+  const theme = dark ? "dark" : "light";
+  const colors = tableOf("weight", dark);
+  const surface = surfaceBehind(canvas) ?? colors.surface;
+  const table = pixelsOver(colors, mixed(BLACK, BREATH[theme], surface));
   paint(canvas, { width: layout.width - layout.gutterX, height: layout.height - layout.gutterY, ratio }, (target) => {
     const { rows, cols } = map;
     const gap = Math.round(lattice.gap * ratio);
@@ -83,7 +82,7 @@ function drawMap(canvas: HTMLCanvasElement, props: MapProps, layout: MapLayout, 
       }
     };
     for (let row = 0; row < rows; row++) {
-      if (hideFirst) fill(row, 0, grey);
+      if (hideFirst) fill(row, 0, HIDDEN[theme]);
       if (map.causal) for (let col = row + 1; col < cols; col++) fill(row, col, 0);
     }
   });
@@ -96,7 +95,7 @@ function styleOf(box: Box): CSSProperties {
 /** The map. Hover looks, click chooses, arrows walk its cells, Enter chooses, Esc lets go. */
 export function AttentionMap(props: MapProps): JSX.Element {
   const { map, tokens, width, ratio, hover, chosen } = props;
-  const { dark } = useModel();
+  const { dark, theme } = useModel();
   const tooltip = useTooltip();
   const canvas = useRef<HTMLCanvasElement>(null);
   const plane = useRef<HTMLDivElement>(null);
@@ -112,15 +111,17 @@ export function AttentionMap(props: MapProps): JSX.Element {
   );
   const { lattice } = layout;
   const isDark = dark.value;
+  const revision = theme.revision.value;
   useLayoutEffect(() => {
     if (canvas.current && width > 0) drawMap(canvas.current, props, layout, isDark);
-  }, [map, layout, isDark, props.hideFirst, width]);
+  }, [map, layout, isDark, revision, props.hideFirst, width]);
 
   const at = hover.value;
-  const cursor: Cell = {
-    row: Math.min(map.rows - 1, at.row ?? chosen.row ?? map.rows - 1),
-    col: Math.min(map.cols - 1, at.col ?? chosen.col ?? 0),
-  };
+  const cursorAt = (looked: Partial<Cell>): Cell => ({
+    row: Math.min(map.rows - 1, looked.row ?? chosen.row ?? map.rows - 1),
+    col: Math.min(map.cols - 1, looked.col ?? chosen.col ?? 0),
+  });
+  const cursor = cursorAt(at);
   const tip = (cell: Cell): JSX.Element => {
     const { pair, weight } = cellWords(map, tokens, cell);
     return (
@@ -155,9 +156,11 @@ export function AttentionMap(props: MapProps): JSX.Element {
   };
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const next = walked(event.key, cursor, map.rows, map.cols);
+    // Keys may come faster than the map is drawn: the cursor is where the last key put it.
+    const here = cursorAt(hover.peek());
+    const next = walked(event.key, here, map.rows, map.cols);
     if (next !== null) pointTo(next);
-    else if (event.key === "Enter" || event.key === " ") props.onChoose(cursor);
+    else if (event.key === "Enter" || event.key === " ") props.onChoose(here);
     else if (event.key === "Escape") props.onRelease();
     else return;
     event.preventDefault();

@@ -24,6 +24,8 @@ export interface WeightsProps {
   row: number;
   /** The column that is under the pointer or chosen. */
   col: number | undefined;
+  /** Whether the first token's column is hidden in the map; here it turns grey. */
+  hideFirst: boolean;
   /** How many keys are listed with bars. */
   shown: number;
   /** Says which key the pointer is on. */
@@ -32,22 +34,24 @@ export interface WeightsProps {
 }
 
 /** The largest weights with bars, and all of them in a table that can be unfolded. */
-export function AttentionWeights({ map, tokens, row, col, shown, onHover, onChoose }: WeightsProps): JSX.Element {
+export function AttentionWeights({ map, tokens, row, col, hideFirst, shown, onHover, onChoose }: WeightsProps): JSX.Element {
   const rows = span(map.rowStart, row, map.positions);
   const from = spanName(tokens, rows.first, rows.last);
   const ranked = rankedKeys(map, row);
+  // The key in question is listed even where others weigh more.
+  const listed = ranked.filter((key, place) => place < shown || key.col === col);
   const nameOf = (key: number): string => {
     const { first, last } = span(map.colStart, key, map.positions);
     return spanName(tokens, first, last);
   };
   return (
-    <section class="explorer-weights" aria-label={`Weights of ${from}`}>
+    <section class={`explorer-weights${map.block > 1 ? " has-blocks" : ""}`} aria-label={`Weights of ${from}`}>
       <h3>
         <bdi>{from}</bdi> attends to
       </h3>
       <ol onPointerLeave={() => onHover(null)}>
-        {ranked.slice(0, shown).map(({ col: key, weight }) => (
-          <li key={key} class={key === col ? "is-active" : ""} onPointerEnter={() => onHover(key)} onClick={() => onChoose(key)}>
+        {listed.map(({ col: key, weight }) => (
+          <li key={key} class={`${key === col ? "is-active" : ""}${hideFirst && key === 0 ? " is-hidden" : ""}`} onPointerEnter={() => onHover(key)} onClick={() => onChoose(key)}>
             <bdi>{nameOf(key)}</bdi>
             <i aria-hidden="true">
               <b style={{ width: `${Math.max(0, Math.min(1, weight || 0)) * 100}%` }} />
@@ -58,7 +62,7 @@ export function AttentionWeights({ map, tokens, row, col, shown, onHover, onChoo
       </ol>
       <details>
         <summary>
-          {ranked.length <= LONGEST_TABLE ? `all ${ranked.length} weights` : `the ${LONGEST_TABLE} largest of ${ranked.length} weights`}
+          {ranked.length > LONGEST_TABLE ? `the ${LONGEST_TABLE} largest of ${ranked.length} weights` : `as a table (${ranked.length})`}
         </summary>
         <table>
           <caption class="explorer-hidden">

@@ -37,9 +37,9 @@ import {
 } from "./shared";
 
 const KEYS: readonly KeyHelp[] = [
-  ["← →", "walk the layers (heads), keys (map), tokens (prompt)"],
-  ["↑ ↓", "walk the heads (heads), queries (map)"],
-  ["Home End", "first and last"],
+  ["← →", "walk layers, keys or tokens"],
+  ["↑ ↓", "walk heads or queries"],
+  ["Home End", "go to the first or last"],
   ["Enter", "choose the cell or token"],
 ];
 
@@ -153,7 +153,14 @@ function AttentionPanel(): JSX.Element {
       ready={ready}
       keys={KEYS}
       legend={<Legend table="weight" low="0" high="1" />}
-      aside={asides.join(" · ")}
+      aside={
+        <>
+          {asides.join(" · ")}
+          {map !== null && !map.exact && typeof chosen.layer === "number" && (
+            <span class="is-late">{asides.length > 0 && " · "}from the thumbnail; exact weights are being computed</span>
+          )}
+        </>
+      }
     >
       <div ref={body} class={`explorer-body${beside ? " is-beside" : ""}`}>
         {ready && (
@@ -176,6 +183,7 @@ function AttentionPanel(): JSX.Element {
                 tokens={picture.tokens}
                 row={row}
                 col={col}
+                hideFirst={hidden}
                 shown={beside ? 10 : 5}
                 onHover={(key) => {
                   hover.value = key === null ? {} : { row, col: key };
@@ -230,8 +238,7 @@ function asideWords(
   const words: string[] = [];
   if (hiddenShare !== null) words.push(`first token hidden: ${Math.round(hiddenShare * 100)} % of the mass`);
   if (typeof chosen.layer !== "number") words.push("no head is chosen: click one for its exact weights");
-  else if (!map.exact) words.push("from the thumbnail; exact weights are being computed");
-  else if (map.block > 1) words.push(`each cell is the largest of ${map.block} × ${map.block} weights`);
+  else if (map.exact && map.block > 1) words.push(`each cell is the largest of ${map.block} × ${map.block} weights`);
   if (picture.sampled !== null) {
     words.push(`thumbnails: sampled ${picture.sampled} of ${picture.positions} rows, exactly computed`);
   }

@@ -13,11 +13,15 @@ export type TableKind = "weight" | "signed";
 
 export interface Table {
   kind: TableKind;
-  /** 256 pixels as a canvas keeps them: red in the lowest byte, alpha in the highest (every browser is little-endian). */
-  pixels: Uint32Array;
-  /** 256 x 3 bytes: the same colours, opaque, over the table's own surface. */
+  /** 256 x 3 bytes: the colours over the table's own surface, as matplotlib has them. */
   opaque: Uint8Array;
+  /** 256 x 4 numbers: the same as red, green, blue from 0 to 255 and alpha from 0 to 1. */
+  clear: Float32Array;
+  /** The table's own surface. */
+  surface: Rgb;
 }
+
+export type Rgb = readonly [red: number, green: number, blue: number];
 
 /** A background, and the text colour that can be read on it (`null`: the theme's own). */
 export interface Swatch {
@@ -32,33 +36,29 @@ function bytesOf(base64: string): Uint8Array {
 }
 
 /** The least alpha, and with it the colour, that gives `color` over `surface`. */
-function transparent(color: number[], surface: number[]): [number, number, number, number] {
-  let alpha = 0;
-  color.forEach((value, channel) => {
-    const under = surface[channel] ?? 0;
+function transparent(color: Rgb, surface: Rgb): [number, number, number, number] {
+  const needed = color.map((value, channel) => {
+    const under = surface[channel] as number;
     const room = value > under ? 255 - under : under;
-    if (value !== under && room > 0) alpha = Math.max(alpha, Math.abs(value - under) / room);
+    return value === under || room === 0 ? 0 : Math.abs(value - under) / room;
   });
-  // Canvas keeps eight bits: rounding alpha up leaves every channel inside its range.
-  const steps = Math.min(255, Math.ceil(alpha * 255));
-  if (steps === 0) return [0, 0, 0, 0];
-  const over = color.map((value, channel) => {
-    const under = surface[channel] ?? 0;
-    return Math.min(255, Math.max(0, Math.round(under + ((value - under) * 255) / steps)));
-  });
-  return [over[0] ?? 0, over[1] ?? 0, over[2] ?? 0, steps];
+  const alpha = Math.max(...needed);
+  if (alpha === 0) return [0, 0, 0, 0];
+  const over = (channel: 0 | 1 | 2): number => surface[channel] + (color[channel] - surface[channel]) / alpha;
+  return [over(0), over(1), over(2), alpha];
+}
+
+function rgbOf(bytes: Uint8Array, index: number): Rgb {
+  const [red = 0, green = 0, blue = 0] = bytes.subarray(index * 3, index * 3 + 3);
+  return [red, green, blue];
 }
 
 function build(kind: TableKind, base64: string): Table {
   const opaque = bytesOf(base64);
-  const at = (index: number): number[] => [...opaque.subarray(index * 3, index * 3 + 3)];
-  const surface = at(kind === "weight" ? 0 : SIZE / 2);
-  const pixels = new Uint32Array(SIZE);
-  for (let index = 0; index < SIZE; index++) {
-    const [red, green, blue, alpha] = transparent(at(index), surface);
-    pixels[index] = ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
-  }
-  return { kind, pixels, opaque };
+  const surface = rgbOf(opaque, kind === "weight" ? 0 : SIZE / 2);
+  const clear = new Float32Array(SIZE * 4);
+  for (let index = 0; index < SIZE; index++) clear.set(transparent(rgbOf(opaque, index), surface), index * 4);
+  return { kind, opaque, clear, surface };
 }
 
 const built = new Map<string, Table>();
@@ -88,28 +88,50 @@ export function signedIndex(value: number, limit: number): number {
 
 /** Entry `index` as a CSS colour, transparent where the value is nothing. */
 export function cssColor(table: Table, index: number): string {
-  const pixel = table.pixels[index] ?? 0;
-  const alpha = (pixel >>> 24) / 255;
-  return `rgba(${pixel & 255}, ${(pixel >> 8) & 255}, ${(pixel >> 16) & 255}, ${alpha.toFixed(3)})`;
+  const [red = 0, green = 0, blue = 0, alpha = 0] = table.clear.subarray(index * 4, index * 4 + 4);
+  return `rgba(${Math.round(red)}, ${Math.round(green)}, ${Math.round(blue)}, ${alpha.toFixed(3)})`;
 }
 
-function relativeLuminance(red: number, green: number, blue: number): number {
-  const linear = [red, green, blue].map((value) => {
+/** One pixel as a canvas keeps it: red in the lowest byte, alpha in the highest (every browser is little-endian). */
+export function pixelOf([red, green, blue]: Rgb, alpha = 1): number {
+  const byte = (value: number): number => Math.max(0, Math.min(255, Math.round(value)));
+  return ((byte(alpha * 255) << 24) | (byte(blue) << 16) | (byte(green) << 8) | byte(red)) >>> 0;
+}
+
+/** `color` at `alpha` over `under`. */
+export function mixed(color: Rgb, alpha: number, under: Rgb): Rgb {
+  const over = (channel: 0 | 1 | 2): number => color[channel] * alpha + under[channel] * (1 - alpha);
+  return [over(0), over(1), over(2)];
+}
+
+/**
+ * The 256 colours as opaque pixels over `surface`. Mixed here and not by the canvas, whose eight bits a channel turn
+ * faint colours into other ones.
+ */
+export function pixelsOver(table: Table, surface: Rgb): Uint32Array {
+  return Uint32Array.from({ length: SIZE }, (_, index) => {
+    const [red = 0, green = 0, blue = 0, alpha = 0] = table.clear.subarray(index * 4, index * 4 + 4);
+    return pixelOf(mixed([red, green, blue], alpha, surface));
+  });
+}
+
+function relativeLuminance(color: Rgb): number {
+  const linear = color.map((value) => {
     const part = value / 255;
     return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
   });
   return 0.2126 * (linear[0] ?? 0) + 0.7152 * (linear[1] ?? 0) + 0.0722 * (linear[2] ?? 0);
 }
 
-const INK_DARK = "#14171c";
+// Any lighter black would fall short of 4.5 to 1 on middle blues.
+const INK_DARK = "#000000";
 const INK_LIGHT = "#ffffff";
 
 /** The text colour that reads best over entry `index`; `null` where the theme's own text colour does. */
 export function inkOn(table: Table, index: number): string | null {
-  if ((table.pixels[index] ?? 0) >>> 24 < 64) return null;
-  const [red = 0, green = 0, blue = 0] = table.opaque.subarray(index * 3, index * 3 + 3);
+  if ((table.clear[index * 4 + 3] ?? 0) < 0.25) return null;
   // Black and white contrast equally with a relative luminance of 0.179 (WCAG 2.1).
-  return relativeLuminance(red, green, blue) > 0.179 ? INK_DARK : INK_LIGHT;
+  return relativeLuminance(rgbOf(table.opaque, index)) > 0.179 ? INK_DARK : INK_LIGHT;
 }
 
 /** Entry `index` as the background and text colour of something with words in it. */

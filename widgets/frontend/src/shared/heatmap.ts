@@ -5,7 +5,7 @@
 
 import { weightIndex } from "./colors";
 
-/** A picture in device pixels, one 32-bit number a pixel as in {@link Table.pixels}. */
+/** A picture in device pixels, one 32-bit number a pixel as {@link pixelOf} makes them. */
 export interface Pixels {
   data: Uint32Array;
   width: number;

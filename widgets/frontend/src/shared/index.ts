@@ -34,7 +34,7 @@ export { useModel, useTooltip } from "./scope";
 export { type Size, useSize } from "./size";
 export { duration } from "./status";
 export { EchoRule, wellFormed } from "./text";
-export { isDark, watchTheme } from "./theme";
+export { type Theme, isDark, surfaceBehind, watchTheme } from "./theme";
 export { TokenStrip, type TokenStripProps } from "./tokens";
 export { Tooltip, TooltipControl } from "./tooltip";
 export type { About, CommonState, Fault, Status, View, WireToken } from "./wire";

@@ -4,6 +4,7 @@
  */
 
 import { type ReadonlySignal, signal as makeSignal } from "@preact/signals";
+import type { Theme } from "./theme";
 
 /** What this front end uses of the host's model (the anywidget front-end module contract). */
 export interface HostModel {
@@ -54,15 +55,20 @@ export class PanelModel<S> {
    * @param host the notebook's model
    * @param el the element the panel is drawn in
    * @param abort fires when the view goes; give it to every listener, observer, timer and frame
-   * @param dark whether the page around the panel is dark now
+   * @param theme the page's theme, as {@link watchTheme} follows it
    */
   constructor(
     host: HostModel,
     readonly el: HTMLElement,
     readonly abort: AbortSignal,
-    readonly dark: ReadonlySignal<boolean>,
+    readonly theme: Theme,
   ) {
     this.#host = host;
+  }
+
+  /** Whether the page around the panel is dark now. */
+  get dark(): ReadonlySignal<boolean> {
+    return this.theme.dark;
   }
 
   /** The trait as a signal; the same signal for every caller. */

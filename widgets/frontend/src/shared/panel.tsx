@@ -97,7 +97,11 @@ export function Panel(props: PanelProps): JSX.Element {
       <StatusLine status={status} />
       {help.value && <KeyList id={helpId} keys={props.keys ?? []} />}
       <Prompt />
-      {props.tokens.length > 0 && <TokenStrip label="Tokens of the prompt" {...props.strip} tokens={props.tokens} />}
+      {props.tokens.length > 0 && (
+        <div class={fault ? "is-dimmed" : undefined}>
+          <TokenStrip label="Tokens of the prompt" {...props.strip} tokens={props.tokens} />
+        </div>
+      )}
       {notes.map((note) => (
         <p key={note} class="explorer-note">
           {note}

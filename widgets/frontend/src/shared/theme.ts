@@ -4,21 +4,26 @@
  */
 
 import { type ReadonlySignal, signal as makeSignal } from "@preact/signals";
+import type { Rgb } from "./colors";
 
-/** How light a CSS colour is, 0 to 1, or null where it is transparent or not understood. */
-export function lightness(color: string): number | null {
+/** A computed CSS colour as numbers from 0 to 255, or null where it is mostly transparent or not understood. */
+export function rgb(color: string): Rgb | null {
   const parts = color.match(/^rgba?\(\s*([\d.]+)[\s,]+([\d.]+)[\s,]+([\d.]+)(?:[\s,/]+([\d.]+)(%?))?/i);
   if (parts === null) return null;
   const alpha = parts[4] === undefined ? 1 : Number(parts[4]) / (parts[5] === "%" ? 100 : 1);
-  if (alpha < 0.5) return null;
-  return (0.2126 * Number(parts[1]) + 0.7152 * Number(parts[2]) + 0.0722 * Number(parts[3])) / 255;
+  return alpha < 0.5 ? null : [Number(parts[1]), Number(parts[2]), Number(parts[3])];
+}
+
+/** How light a colour is, 0 to 1. */
+export function lightness([red, green, blue]: Rgb): number {
+  return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255;
 }
 
 /** The first opaque background from `el` outwards, through shadow roots too. */
-function backgroundBehind(el: Element): number | null {
+export function surfaceBehind(el: Element): Rgb | null {
   let node: Element | null = el;
   while (node !== null) {
-    const found = lightness(getComputedStyle(node).backgroundColor);
+    const found = rgb(getComputedStyle(node).backgroundColor);
     if (found !== null) return found;
     const root: Node = node.getRootNode();
     node = node.parentElement ?? (root instanceof ShadowRoot ? root.host : null);
@@ -39,22 +44,36 @@ export function isDark(el: Element): boolean {
   if (colab !== null) return colab === "dark";
   if (has("dark") || has("dark-theme") || el.closest(".dark") !== null) return true;
   if (has("light") || has("light-theme")) return false;
-  const behind = backgroundBehind(el);
-  if (behind !== null) return behind < 0.5;
+  const behind = surfaceBehind(el);
+  if (behind !== null) return lightness(behind) < 0.5;
   // Nothing on the page says anything: an unstyled page is white unless the reader asked the browser otherwise.
   return getComputedStyle(html).colorScheme.includes("dark") && matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
-/** {@link isDark} as a signal that follows a theme switch until `abort` fires. */
-export function watchTheme(el: Element, abort: AbortSignal): ReadonlySignal<boolean> {
+export interface Theme {
+  dark: ReadonlySignal<boolean>;
+  /** Counts the page's changes of colours; whatever draws with computed colours draws anew when it grows. */
+  revision: ReadonlySignal<number>;
+}
+
+const TOLD_BY = ["class", "style", "theme", "data-theme", "data-jp-theme-light", "data-jp-theme-name"];
+
+/** The page's theme as signals that follow a switch until `abort` fires. */
+export function watchTheme(el: Element, abort: AbortSignal): Theme {
   const dark = makeSignal(isDark(el));
-  const update = (): void => {
+  const revision = makeSignal(0);
+  const surface = (): string => getComputedStyle(el.querySelector(".explorer-panel") ?? el).backgroundColor;
+  let known = surface();
+  // Notebooks change the body's classes all the time, and seldom its colours.
+  const observer = new MutationObserver(() => {
     dark.value = isDark(el);
-  };
-  const observer = new MutationObserver(update);
-  const attributes = { attributes: true, attributeFilter: ["class", "style", "theme", "data-jp-theme-light", "data-theme"] };
-  observer.observe(document.body, attributes);
-  observer.observe(document.documentElement, attributes);
+    const now = surface();
+    if (now !== known) revision.value += 1;
+    known = now;
+  });
+  const told = { attributes: true, attributeFilter: TOLD_BY };
+  observer.observe(document.body, told);
+  observer.observe(document.documentElement, told);
   abort.addEventListener("abort", () => observer.disconnect(), { once: true });
-  return dark;
+  return { dark, revision };
 }

@@ -24,7 +24,7 @@ export interface TokenStripProps {
   onClick?: ((index: number) => void) | undefined;
   /** Called on Escape. */
   onRelease?: (() => void) | undefined;
-  /** What the tooltip says about a token; also read out. */
+  /** What the tooltip says about a token; without it, its position and id. */
   tip?: ((index: number) => ComponentChildren) | undefined;
   /** The same in words, for the token's accessible name: "0.81". */
   describe?: ((index: number) => string) | undefined;
@@ -38,11 +38,21 @@ function indexOf(event: Event): number | null {
   return piece ? Number(piece.getAttribute("data-index")) : null;
 }
 
+/** Whether the first letter that has a direction belongs to a script that is written from right to left. */
+function readsLeftwards(tokens: readonly WireToken[]): boolean {
+  for (const { text, kind } of tokens) {
+    const letter = kind === "text" ? /\p{L}/u.exec(text) : null;
+    if (letter) return /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/u.test(letter[0]);
+  }
+  return false;
+}
+
 /** The tokens as chips: hover looks, click chooses, arrows walk, Home and End jump, Escape lets go. */
 export function TokenStrip(props: TokenStripProps): JSX.Element {
   const { tokens, label, onHover, onClick, onRelease, tip } = props;
   const tooltip = useTooltip();
   const row = useRef<HTMLDivElement>(null);
+  const rtl = useMemo(() => readsLeftwards(tokens), [tokens]);
   const focused = useSignal(0);
   const unfolded = useSignal(false);
   const all = useMemo(() => chips(tokens), [tokens]);
@@ -52,7 +62,7 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
 
   const look = (index: number | null, element: Element | null): void => {
     onHover?.(index);
-    if (index !== null && tip && element) tooltip.showAt(element, tip(index));
+    if (index !== null && element) tooltip.showAt(element, tip ? tip(index) : <Facts tokens={tokens} index={index} />);
     else tooltip.hide();
   };
   const pieceOf = (event: Event): Element | null => (event.target as Element).closest("[data-index]");
@@ -63,7 +73,8 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
   const walk = (event: KeyboardEvent): void => {
     const here = indexOf(event);
     if (here === null || event.ctrlKey || event.metaKey || event.altKey) return;
-    const steps: Record<string, number> = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: last };
+    const forward = rtl ? -1 : 1;
+    const steps: Record<string, number> = { ArrowRight: here + forward, ArrowLeft: here - forward, Home: 0, End: last };
     const target = steps[event.key];
     if (target !== undefined) {
       focused.value = Math.max(0, Math.min(last, target));
@@ -83,6 +94,7 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
       <div
         ref={row}
         class="explorer-tokens"
+        dir={rtl ? "rtl" : "ltr"}
         role={onClick ? "listbox" : "list"}
         aria-label={label}
         aria-multiselectable={onClick ? "true" : undefined}
@@ -109,6 +121,20 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
         </button>
       )}
     </div>
+  );
+}
+
+/** What there is to say about any token; all ids of a character in pieces. */
+function Facts({ tokens, index }: { tokens: readonly WireToken[]; index: number }): JSX.Element | null {
+  const token = tokens[index];
+  if (token === undefined) return null;
+  return (
+    <>
+      <bdi>{tokenName(token)}</bdi>
+      <span class="explorer-facts">
+        position {index} · id {token.id}
+      </span>
+    </>
   );
 }
 
@@ -162,27 +188,25 @@ class ChipView extends Component<ChipProps> {
         {chip.text}
       </bdi>
     );
-    if (whole) {
-      const token = strip.tokens[chip.indices[0] ?? 0];
-      const part = token && token.parts > 1 ? <PartMark token={token} /> : null;
-      return piece(chip.indices[0] ?? 0, [text, part], `explorer-chip is-${chip.kind}`);
-    }
+    // Of a character in pieces the mark says which one is meant: the piece in question, else the first.
+    const marked = chip.indices.find((index) => index === strip.active) ?? chip.indices[0] ?? 0;
+    const token = strip.tokens[marked];
+    const mark = token && token.parts > 1 ? <small class="explorer-part">{`${token.part}/${token.parts}`}</small> : null;
+    if (whole) return piece(marked, [text, mark], `explorer-chip is-${chip.kind}`);
+    const inks = new Set(chip.indices.map((index) => strip.colorOf?.(index)?.ink ?? null));
+    const mixedInk = inks.size > 1 ? " is-mixed" : "";
     return (
-      <span class={`explorer-chip is-${chip.kind} is-pieces`} role="presentation">
+      <span
+        class={`explorer-chip is-${chip.kind} is-pieces${mixedInk}`}
+        role="presentation"
+        style={mixedInk === "" ? { color: [...inks][0] ?? undefined } : undefined}
+      >
+        <span class="explorer-pieces" role="presentation">
+          {chip.indices.map((index) => piece(index, null, "explorer-piece"))}
+        </span>
         {text}
-        {chip.indices.map((index) => {
-          const token = strip.tokens[index];
-          return piece(index, token ? <PartMark token={token} /> : null, "explorer-piece");
-        })}
+        {mark}
       </span>
     );
   }
-}
-
-function PartMark({ token }: { token: WireToken }): JSX.Element {
-  return (
-    <small class="explorer-part">
-      {token.part}/{token.parts}
-    </small>
-  );
 }
