@@ -15,9 +15,8 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
@@ -38,8 +37,7 @@ class NoNode(BuildFailed):
     """Neither the machine nor this Python's environment has a Node that is new enough."""
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):  # not a dataclass: those look their module up, and hatch runs this file without one
     """A Node that can be run.
 
     Attributes:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 _TICK_S = 1.0
 _GRACE_S = 10.0
@@ -106,6 +108,25 @@ def _lines(child: subprocess.Popen[str]) -> Iterator[str | None]:
         if line is None:
             return
         yield line
+
+
+@contextlib.contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """A request to end this program ends its children as well, as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # One that is ignored stays so: `nohup` means that closing the terminal ends nothing.
+    taken = [number for number in wanted if signal.getsignal(number) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def end(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from launcher import lab, ports, testing
+from launcher import children, lab, ports, testing
 from launcher.console import Stop, prepare_streams, say
 from launcher.preparing import prepare
 from launcher.project import Project
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     prepare_streams()
     try:
-        return _run(arguments, Project.here())
+        with children.interrupted_by_signals():
+            return _run(arguments, Project.here())
     except Stop as stop:
         print(stop, file=sys.stderr)
         return stop.status

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Sequence
 
@@ -57,7 +59,7 @@ def explain(output: str, project: Project) -> str:
         found = re.search(pattern, output)
         if found:
             return sentence.format(venv=project.venv, name=found.groupdict().get("name", ""))
-    errors = re.findall(r"^ERROR: (.+)$", output, re.MULTILINE)
+    errors = re.findall(r"^ERROR: (.+)$", output, re.MULTILINE | re.IGNORECASE)
     words = errors[-1] if errors else children.Outcome(1, output).last_words
     rest = f"all it said is in {project.log}; if that does not help, delete {project.venv} and run this again."
     return f"pip failed ({words.rstrip('.')}): {rest}"
@@ -116,6 +118,7 @@ def install(project: Project, requirements: Sequence[str], *options: str, progre
     Raises:
         Stop: pip failed; the sentence says why.
     """
+    forget_half_installed(project)
     state, line = Progress(), LiveLine()
 
     def watch(said: str | None) -> None:
@@ -128,6 +131,18 @@ def install(project: Project, requirements: Sequence[str], *options: str, progre
     line.clear()
     if outcome.status != 0:
         raise Stop(explain(outcome.output, project))
+
+
+def forget_half_installed(project: Project) -> None:
+    """Makes pip install anew what it was interrupted at.
+
+    pip writes the list of a package's files last and looks only at what comes before it: without this, it would take
+    a package that was cut short for a whole one.
+    """
+    pattern = "Lib/site-packages/*.dist-info" if os.name == "nt" else "lib/python*/site-packages/*.dist-info"
+    for metadata in project.venv.glob(pattern):
+        if not (metadata / "RECORD").is_file():
+            shutil.rmtree(metadata)
 
 
 def run(project: Project, words: Sequence[str], watch: Callable[[str | None], None] | None = None) -> children.Outcome:
