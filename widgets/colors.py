@@ -1,13 +1,15 @@
 """The colours of data: the same tables on the screen and on paper.
 
-Every table starts from one of matplotlib's own, Blues for what is large and Oranges for what speaks against, and changes
-three things in the OKLCh space: the hue is turned to that of the panels' accent, the lightness is spread evenly between the
-surface and the table's end, and the colourfulness fades towards the surface, so that nothing looks like nothing.
+Every table starts from one of matplotlib's own, Blues for what is large and Oranges for what speaks against,
+and changes three things in the OKLCh space: the hue is turned to that of the panels' accent, the lightness is
+spread evenly between the surface and the table's end, and the colourfulness fades towards the surface, so that
+nothing looks like nothing.
 
-`python -m widgets.colors` writes the tables for the browser. In matplotlib they have the names of `NAMES` as soon as
-`register` ran; matplotlib's own defaults stay as they are.
+`python -m widgets.colors` writes the tables for the browser. In matplotlib they have the names of `NAMES` as
+soon as `register` ran; matplotlib's own defaults stay as they are.
 
-The conversions to and from OKLab are those of Björn Ottosson, "A perceptual color space for image processing" (2020).
+The conversions to and from OKLab are those of Björn Ottosson, "A perceptual color space for image processing"
+(2020).
 """
 
 from __future__ import annotations
@@ -32,16 +34,18 @@ NAMES = ("explorer_weight", "explorer_weight_dark", "explorer_signed", "explorer
 
 GENERATED = Path(__file__).parent / "frontend" / "src" / "shared" / "colors.generated.ts"
 
-# Matplotlib's table -> the hue it is turned to (degrees in OKLCh: the panels' accent and warning colours) and how much
-# more colourful it gets. Its blues are dull beside the accent; its oranges are not.
+# Matplotlib's table -> the hue it is turned to (degrees in OKLCh: the panels' accent and warning colours) and
+# how much more colourful it gets. Its blues are dull beside the accent; its oranges are not.
 _SIDES = {"Blues": (262.0, 1.2), "Oranges": (58.0, 0.85)}
 
-# Lightness in OKLab at the far end. A weight of 1 is as strong as it gets; signed colours lie under text, so they stop
-# where ink in the theme's text colour can still be read.
+# Lightness in OKLab at the far end. A weight of 1 is as strong as it gets; signed colours lie under text, so
+# they stop where the words on them can still be read.
 _WEIGHT_END = {"light": 0.28, "dark": 0.93}
 _SIGNED_END = {"light": 0.70, "dark": 0.68}
 
-_FADE = {"light": 0.1, "dark": 0.5}  # the part of a side over which colour comes in
+
+# Lightness in OKLab from which on colours are as colourful as they get; nearer to the surface they fade in.
+_FULL_COLOUR = {"light": 0.96, "dark": 0.62}
 
 _TO_LMS = np.array(
     [
@@ -77,7 +81,7 @@ def _hex(colour: str) -> NDArray[np.float64]:
 
 
 def _in_gamut(lab: NDArray[np.float64]) -> NDArray[np.float64]:
-    """sRGB of OKLab colours; where a screen cannot show one, the most colourful one of its lightness and hue."""
+    """sRGB of OKLab colours; where a screen cannot show one, the most colourful of its lightness and hue."""
     low, high = np.zeros(len(lab)), np.ones(len(lab))
     for _ in range(24):
         middle = (low + high) / 2
@@ -103,9 +107,8 @@ def _ramp(source: str, theme: str, end: float, size: int) -> NDArray[np.float64]
     light = surface[0] + (end - surface[0]) * along
     known = _oklab(colormaps[source](np.linspace(0.0, 1.0, SIZE))[:, :3])[::-1]
     chroma = np.interp(light, known[:, 0], np.hypot(known[:, 1], known[:, 2]))
-    # Below matplotlib's darkest entry there is nothing to read off; there, as at the surface, colour fades in.
-    fade = np.minimum(1.0, along / _FADE[theme])
     hue, more = _SIDES[source]
+    fade = np.minimum(1.0, (light - surface[0]) / (_FULL_COLOUR[theme] - surface[0]))
     chroma = chroma * more * fade
     angle = np.deg2rad(hue)
     own = np.stack([light, chroma * np.cos(angle), chroma * np.sin(angle)], axis=1)
@@ -142,7 +145,7 @@ def table(name: str) -> NDArray[np.uint8]:
 
 
 def register() -> None:
-    """Makes the tables known to matplotlib under `NAMES`. Doing it again changes nothing; defaults stay untouched."""
+    """Makes the tables known to matplotlib under `NAMES`; its defaults stay. Doing it again changes nothing."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
