@@ -57,8 +57,8 @@ def typed_texts(
 ) -> tuple[list[str | None], str]:
     """The characters of `source` that each span stands for, and those that the tokenizer removed.
 
-    None stands for a span that has to be shown as what it spells: white space whose offsets the tokenizer trimmed
-    away, or bytes that are no character.
+    None stands for a span that has to be shown as what it spells: bytes that are no character, because the
+    tokenizer lacks an entry for the others, or something that was not typed.
 
     Args:
         source: the typed text.
@@ -80,10 +80,23 @@ def typed_texts(
         end = max(o[1] for o in offsets[first:last])
         while end < limit and unicodedata.combining(source[end]):  # an accent that the tokenizer stripped
             end += 1
+        group = pieces[first:last]
         gap, here = source[covered:begin], source[begin:end]
+        if not here and name is None and (space := spelt(group)) and space.isspace():
+            # Offsets of white space may be trimmed away: it is what stands before that place, or else after it.
+            if gap.isspace():
+                gap, here = "", gap
+            elif (ahead := source[begin : begin + len(space)]) == space or (ahead.isspace() and space != " "):
+                here, end = ahead, begin + len(space)
         uncovered.append(gap)
         covered = max(covered, end)
-        texts.append(_typed(pieces[first:last], gap, here) if name is None else _named(name, here))
+        if name is not None:
+            texts.append(_named(name, here))
+        elif here and is_whole(b"".join(piece.data for piece in group)):
+            texts.append(_typed(spelt(group), gap, here))
+        else:
+            uncovered.append(here)
+            texts.append(None)
     uncovered.append(source[covered:])
     # Some tokenizers place a piece beside what it stands for; a character that is spelt somewhere was not removed.
     known = set(spelt(pieces))
@@ -95,12 +108,8 @@ def spelt(pieces: Sequence[Piece]) -> str:
     return b"".join(piece.data for piece in pieces).decode("utf-8", "ignore")
 
 
-def _typed(group: Sequence[Piece], gap: str, here: str) -> str | None:
-    """What to show for pieces that stand `here` and follow the `gap` that no piece stands for."""
-    data = b"".join(piece.data for piece in group)
-    if not here or not is_whole(data):
-        return None
-    spelling = data.decode("utf-8")
+def _typed(spelling: str, gap: str, here: str) -> str:
+    """What to show for a span that spells `spelling`, stands `here` and follows the `gap` that no piece stands for."""
     if not spelling.strip():  # white space: as typed, or the space that the tokenizer put in front
         return here if here.isspace() else spelling
     if here[0].isspace() or not any(char.isspace() for char in gap):

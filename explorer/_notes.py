@@ -70,10 +70,12 @@ def unknown(tokenizer: Any, ids: Sequence[int], typed: Sequence[bool]) -> list[s
 
 
 def dropped(characters: str) -> list[str]:
-    """About characters that the tokenizer removed before the model could see them."""
+    """About characters that the model does not get to see, or not all of their bytes."""
     if not characters:
         return []
-    return [f"The tokenizer removes {_listing([visible(c) for c in characters])}; the model does not see it."]
+    return [
+        f"The tokenizer drops {_listing([visible(c) for c in characters])}: the model does not see it, or not whole."
+    ]
 
 
 def _listing(things: Sequence[str]) -> str:

@@ -123,7 +123,7 @@ _remembered: weakref.WeakKeyDictionary[Any, tuple[tuple[int, ...], Pieces]] = we
 
 def pieces_of(tokenizer: Any) -> Pieces:
     """The `Pieces` of `tokenizer`, remembered for as long as it lives and its vocabulary stays the same."""
-    state = (len(tokenizer), *tokenizer.all_special_ids)
+    state = (_size(tokenizer), *tokenizer.all_special_ids)
     try:
         entry = _remembered.get(tokenizer)
         if entry is None or entry[0] != state:
@@ -131,6 +131,11 @@ def pieces_of(tokenizer: Any) -> Pieces:
     except TypeError:  # an object that cannot be referenced weakly or hashed: correct, only slower
         return Pieces(tokenizer)
     return entry[1]
+
+
+def _size(tokenizer: Any) -> int:
+    """A number that grows when entries are added; a Python tokenizer would build its whole vocabulary to count it."""
+    return len(tokenizer if getattr(tokenizer, "is_fast", False) else getattr(tokenizer, "added_tokens_decoder", ()))
 
 
 def _encode(text: str) -> bytes:
@@ -224,8 +229,15 @@ def _spelling_of_python(tokenizer: Any) -> Spelling:
         if [known.get(letter) for letter in probe] == list(_PROBE.encode()):
             return Spelling(alphabet=known)
     if _joined(tokenizer, ["▁a", "▁b"]).strip() == "a b":
-        fallback = _joined(tokenizer, ["<0xC3>", "<0xA9>"]).strip() == "é"
-        return Spelling(space="▁", byte_fallback=fallback)
+        return Spelling(space="▁", byte_fallback=_has_byte_entries(tokenizer))
     if _joined(tokenizer, ["a", "##b"]).strip() == "ab":
         return Spelling(continuing="##")
     return Spelling(decodes=True)
+
+
+def _has_byte_entries(tokenizer: Any) -> bool:
+    """Whether ``<0xC3>`` is a byte to this tokenizer: it joins such entries to characters, or its model says so."""
+    if _joined(tokenizer, ["<0xC3>", "<0xA9>"]).strip() == "é":
+        return True
+    model = getattr(tokenizer, "sp_model", None)
+    return model is not None and bool(model.is_byte(model.piece_to_id("<0xC3>")))

@@ -146,13 +146,12 @@ def read_text(
     spans = join_bytes(read)
     texts: list[str | None] | None = None
     dropped = ""
-    if not _spells(read, typed, text):
-        if encoded.offsets is not None:
-            spans = join_offsets(spans, read, encoded.offsets)
-            texts, dropped = typed_texts(text, read, spans, encoded.offsets, typed)
-        elif _spells(read, typed, " " + text):
-            shown = [read[begin].name or spelt(read[begin:end]) for begin, end in spans]
-            texts = _without_first_space(shown, read, spans)
+    if _spells(read, typed, " " + text):
+        shown = [read[begin].name or spelt(read[begin:end]) for begin, end in spans]
+        texts = _without_first_space(shown, read, spans)
+    elif encoded.offsets is not None and not _spells(read, typed, text):
+        spans = join_offsets(spans, read, encoded.offsets)
+        texts, dropped = typed_texts(text, read, spans, encoded.offsets, typed)
     notes = [
         *notes_about.surrogates(replaced),
         *notes_about.beginning(tokenizer, encoded.ids, pieces.begins, typed),
