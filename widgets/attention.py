@@ -9,7 +9,7 @@ import traitlets
 
 from explorer import Refused, Trace
 from widgets import wire
-from widgets.panel import DEFAULT_TEXT, STATIC, Panel, guarded
+from widgets.panel import DEFAULT_TEXT, Panel, asset, checked, guarded
 from widgets.selection import Selection
 from widgets.worker import Job
 
@@ -35,8 +35,8 @@ class AttentionPanel(Panel):
         weight exactly.
     """
 
-    _esm = STATIC / "attention.js"
-    _css = STATIC / "attention.css"
+    _esm = asset("attention.js")
+    _css = asset("attention.css")
 
     title = traitlets.Unicode("Attention").tag(sync=True)
     selection = traitlets.Instance(Selection).tag(
@@ -55,6 +55,7 @@ class AttentionPanel(Panel):
         return Selection(layer=0, heads=(0,))
 
     @traitlets.validate("selection")
+    @checked
     def _check_selection(self, proposal: Any) -> Selection:
         chosen: Selection = proposal["value"]
         stack = self.model.anatomy.stack

@@ -10,7 +10,7 @@ from explorer import Attribution, Refused
 from explorer.attribution import METHODS, attribute, token_id
 from explorer.tokens import labels
 from widgets import wire
-from widgets.panel import DEFAULT_TEXT, STATIC, Panel, guarded
+from widgets.panel import DEFAULT_TEXT, Panel, asset, checked, guarded
 from widgets.worker import Job
 
 _NEXT_TOKENS = 12
@@ -34,8 +34,8 @@ class AttributionPanel(Panel):
         target_error: why it did not.
     """
 
-    _esm = STATIC / "attribution.js"
-    _css = STATIC / "attribution.css"
+    _esm = asset("attribution.js")
+    _css = asset("attribution.css")
 
     title = traitlets.Unicode("Attribution").tag(sync=True)
     target = traitlets.Int(None, allow_none=True).tag(sync=True)
@@ -49,6 +49,7 @@ class AttributionPanel(Panel):
         super().__init__(model, text, **traits)
 
     @traitlets.validate("target", "against")
+    @checked
     def _check_token(self, proposal: Any) -> int | None:
         name, value = proposal["trait"].name, proposal["value"]
         return None if value is None else token_id(self.model, value, name)

@@ -17,10 +17,24 @@ from explorer import ExplorerError, Model, Refused, Tokens
 from explorer.tokens import well_formed
 from widgets.worker import Job, worker_of
 
-STATIC = Path(__file__).parent / "static"
-if not STATIC.is_dir():
-    raise ImportError(f"The panels' front end is not built: {STATIC} is missing. Run `python start.py setup`.")
+_STATIC = Path(__file__).parent / "static"
 DEFAULT_TEXT = "The capital of France is"
+
+
+def asset(name: str) -> traitlets.Unicode[str, str]:
+    """A built script or style sheet as the trait that anywidget sends.
+
+    A path would do as well, but anywidget then keeps every panel alive for the life of the class, to reload the
+    file when it changes.
+
+    Raises:
+        ImportError: the front end has not been built.
+    """
+    try:
+        return traitlets.Unicode((_STATIC / name).read_text("utf-8")).tag(sync=True)
+    except FileNotFoundError as error:
+        sentence = f"The panels' front end is not built: {_STATIC / name} is missing. Run `python start.py setup`."
+        raise ImportError(sentence) from error
 
 
 def guarded(handler: Callable[..., None]) -> Callable[..., None]:
@@ -32,6 +46,23 @@ def guarded(handler: Callable[..., None]) -> Callable[..., None]:
             handler(self, *args, **keywords)
         except Exception as error:  # noqa: BLE001 - shown to the reader in words
             self._show_error(error)
+
+    return call
+
+
+class RefusedValue(Refused, traitlets.TraitError):
+    """A refusal that traitlets understands: a trait that was given such a value keeps the one it had."""
+
+
+def checked(validator: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes what a trait's validator refuses a `RefusedValue`."""
+
+    @wraps(validator)
+    def call(self: Any, proposal: Any) -> Any:
+        try:
+            return validator(self, proposal)
+        except (Refused, TypeError) as error:
+            raise RefusedValue(str(error)) from error
 
     return call
 
@@ -100,6 +131,7 @@ class Panel(anywidget.AnyWidget):
             try:
                 super().set_state(sync_data)
             except (traitlets.TraitError, Refused, TypeError, ValueError) as error:
+                self.send_state([name for name in sync_data if name in self.keys])  # the browser takes it back
                 self._show_error(error)
 
     def _request(self) -> None:

@@ -1,0 +1,151 @@
+"""What the model would say next, and how the sampling settings change that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import traitlets
+
+from explorer import Cancelled, Refused, Sampling
+from explorer.tokens import labels
+from widgets import wire
+from widgets.panel import DEFAULT_TEXT, Panel, asset, checked, guarded
+from widgets.worker import Job
+
+if TYPE_CHECKING:
+    from explorer import Step
+
+# The browser shows at most this many bars; enough labels travel for these ranks under any settings.
+_BARS = 24
+_LONGEST = 1000
+
+
+class SamplingPanel(Panel):
+    """The next-token distribution as bars that follow the settings without asking the kernel.
+
+    The full row of logits travels once for each prompt; the browser applies the filters in transformers' order.
+    Generating runs here, with transformers' own processors.
+
+    Attributes:
+        settings: the settings as the sliders have them; `sampling` gives them as a `Sampling`.
+        settings_error: why settings that were written were refused; the last good ones stay.
+        generated: the last finished run: its steps, its settings and why it ended.
+    """
+
+    _esm = asset("sampling.js")
+    _css = asset("sampling.css")
+
+    title = traitlets.Unicode("Next token").tag(sync=True)
+    settings = traitlets.Dict().tag(sync=True)
+    settings_error = traitlets.Unicode("").tag(sync=True)
+    generated = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, model: Any, text: str = DEFAULT_TEXT, **traits: Any) -> None:
+        self._runs = 0
+        super().__init__(model, text, **traits)
+        self.on_msg(self._message)
+
+    @property
+    def sampling(self) -> Sampling:
+        """The settings, ready for `model.generate`."""
+        return Sampling.from_dict(self.settings)
+
+    @sampling.setter
+    def sampling(self, settings: Sampling) -> None:
+        self.settings = settings.to_dict()
+
+    @traitlets.default("settings")
+    def _plain(self) -> dict[str, Any]:
+        return Sampling().to_dict()
+
+    @traitlets.default("generated")
+    def _nothing(self) -> dict[str, Any]:
+        return {"run": 0, "state": "none", "ended": "", "steps": [], "settings": Sampling().to_dict()}
+
+    @traitlets.validate("settings")
+    @checked
+    def _check_settings(self, proposal: Any) -> dict[str, Any]:
+        value = proposal["value"]
+        return (value if isinstance(value, Sampling) else Sampling.from_dict(value)).to_dict()
+
+    @traitlets.observe("text")
+    def _stop_writing(self, _change: Any) -> None:
+        if self._ready:
+            self._worker.cancel(self, "generate")
+
+    def generate(self, max_new_tokens: int = 40) -> None:
+        """Writes on from the prompt with the present settings; the panel shows each token as it comes."""
+        if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int):
+            raise TypeError(f"max_new_tokens={max_new_tokens!r} is no whole number.")
+        if not 1 <= max_new_tokens <= _LONGEST:
+            raise Refused(f"max_new_tokens={max_new_tokens} is out of range; use 1 to {_LONGEST}.")
+        self._runs += 1
+        run, text, settings = self._runs, self.text, self.sampling
+        self._publish(generated=self._run_state(run, "running", "", [], settings))
+        self._submit("generate", lambda job: self._write(job, run, text, settings, max_new_tokens), background=True)
+
+    def stop(self) -> None:
+        """Ends a running generation after the token it is at."""
+        self._worker.cancel(self, "generate")
+
+    def _draw(self, _job: Job, number: int) -> None:
+        row = self.model.next_token(self.text)
+        tokens = self.model.read(self.text)
+        prompt = torch.tensor(sorted(set(tokens.ids)))
+        # A repetition penalty moves only the prompt's own tokens, so these ids can fill every bar there is.
+        ranks = min(_BARS + len(prompt), row.logits.shape[0])
+        ids = torch.cat([row.logits.topk(ranks).indices.cpu(), prompt]).unique()
+        self._publish(
+            view={
+                "request": number,
+                "tokens": wire.tokens(tokens),
+                "notes": self._notes(tokens),
+                "prompt_ids": wire.array(prompt),
+                "logits": wire.array(row.logits),
+                "label_ids": wire.array(ids),
+                "labels": [
+                    {"text": label.text, "kind": label.kind} for label in labels(self.model.tokenizer, ids.tolist())
+                ],
+            }
+        )
+
+    @guarded
+    def _message(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+        if content.get("type") == "generate":
+            self.settings = {**self.settings, **content.get("settings", {})}
+            self.generate(content.get("max_new_tokens", 40))
+        elif content.get("type") == "stop":
+            self.stop()
+
+    def _write(self, job: Job, run: int, text: str, settings: Sampling, max_new_tokens: int) -> None:
+        """Generates in the worker's thread; whatever ends it, what was written stays."""
+        steps: list[dict[str, Any]] = []
+        state, ended = "error", "an error"
+        try:
+            writing = self.model.generate(text, settings, max_new_tokens)
+            for step in writing:
+                # A piece can complete the character of earlier ones, so all are read again and the changed are sent.
+                pieces = wire.tokens(writing.tokens)
+                steps.append(self._step(step))
+                for index, (shown, piece) in enumerate(zip(steps, pieces, strict=True)):
+                    if index == step.index or any(shown[name] != piece[name] for name in piece):
+                        shown.update(piece)
+                        self.send({"type": "step", "run": run, "index": index, "step": shown})
+                job.progress(len(steps) / max_new_tokens, "generating")
+                if job.cancelled():
+                    writing.stop()
+            state, ended = ("stopped" if job.cancelled() else "done"), writing.ended
+        except Cancelled:
+            state, ended = "stopped", "stopped"
+        finally:
+            self._publish(generated=self._run_state(run, state, ended, steps, settings))
+
+    @staticmethod
+    def _step(step: Step) -> dict[str, Any]:
+        alternatives = [{**wire.token(token), "probability": share} for token, share in step.alternatives]
+        return {**wire.token(step.token), "probability": step.probability, "alternatives": alternatives}
+
+    @staticmethod
+    def _run_state(run: int, state: str, ended: str, steps: list[dict[str, Any]], settings: Sampling) -> dict[str, Any]:
+        return {"run": run, "state": state, "ended": ended, "steps": list(steps), "settings": settings.to_dict()}
