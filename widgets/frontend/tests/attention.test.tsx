@@ -246,9 +246,26 @@ describe("what is shown", () => {
     expect(el.querySelector("tbody")?.textContent).toBe("0“Hello”0.100");
   });
 
-  it("is a quiet skeleton before the first picture", async () => {
-    await mount({ ...state(), view: {}, matrix: {} });
+  it("is a quiet skeleton before the first picture, and fills the room when it comes", async () => {
+    const model = await mount({ ...state(), view: {}, matrix: {} });
     expect(words()).toContain("waiting for the model");
+    model.arrive("view", state()["view"]);
+    await settled();
+    expect(words()).not.toContain("waiting for the model");
+    expect(heads().style.width).toBe(`${layoutHeads(LAYERS, HEADS, WIDTH, 1).width}px`);
+  });
+
+  it("takes the page's new colours when its theme is switched", async () => {
+    await mount(state());
+    const chip = (): string => el.querySelector<HTMLElement>("[data-index='0']")?.style.background ?? "";
+    const light = chip();
+    document.body.setAttribute("data-jp-theme-light", "false");
+    await settled();
+    expect(el.querySelector(".explorer-panel")?.getAttribute("data-theme")).toBe("dark");
+    expect(chip()).not.toBe(light);
+    document.body.removeAttribute("data-jp-theme-light");
+    await settled();
+    expect(chip()).toBe(light);
   });
 });
 

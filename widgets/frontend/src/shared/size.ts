@@ -13,28 +13,40 @@ export interface Size {
 
 /**
  * The width of the element behind `ref`, as a signal. A hidden element has no width: the last real one stays, so that
- * nothing is drawn into a canvas of zero size and nothing has to be drawn anew when the tab comes back.
+ * nothing is drawn into a canvas of zero size and nothing has to be drawn anew when the tab comes back. The element may
+ * appear later than the component, and be replaced.
  */
 export function useSize(ref: RefObject<HTMLElement | null>): ReadonlySignal<Size> {
-  const size = useMemo(() => makeSignal<Size>({ width: 0, ratio: globalThis.devicePixelRatio || 1 }), []);
-  useLayoutEffect(() => {
-    const element = ref.current;
-    if (element === null) return;
-    const measure = (): void => {
-      const width = Math.floor(element.clientWidth);
-      const ratio = globalThis.devicePixelRatio || 1;
-      const known = size.peek();
-      if (width > 0 && (width !== known.width || ratio !== known.ratio)) size.value = { width, ratio };
-    };
-    measure();
-    const observer = new ResizeObserver(measure);
-    observer.observe(element);
+  const watcher = useMemo(() => new SizeWatcher(), []);
+  useLayoutEffect(() => watcher.watch(ref.current));
+  useLayoutEffect(() => () => watcher.watch(null), [watcher]);
+  return watcher.size;
+}
+
+class SizeWatcher {
+  readonly size = makeSignal<Size>({ width: 0, ratio: globalThis.devicePixelRatio || 1 });
+  #element: HTMLElement | null = null;
+  #observer: ResizeObserver | null = null;
+
+  readonly #measure = (): void => {
+    const width = Math.floor(this.#element?.clientWidth ?? 0);
+    const ratio = globalThis.devicePixelRatio || 1;
+    const known = this.size.peek();
+    if (width > 0 && (width !== known.width || ratio !== known.ratio)) this.size.value = { width, ratio };
+  };
+
+  /** Measures `element` from now on, and none when it is `null`. */
+  watch(element: HTMLElement | null): void {
+    if (element === this.#element) return;
+    this.#element = element;
+    this.#observer?.disconnect();
+    this.#observer = null;
     // Zooming the page changes the ratio, and not always the width.
-    globalThis.addEventListener("resize", measure);
-    return () => {
-      observer.disconnect();
-      globalThis.removeEventListener("resize", measure);
-    };
-  }, []);
-  return size;
+    globalThis.removeEventListener("resize", this.#measure);
+    if (element === null) return;
+    this.#observer = new ResizeObserver(this.#measure);
+    this.#observer.observe(element);
+    globalThis.addEventListener("resize", this.#measure);
+    this.#measure();
+  }
 }

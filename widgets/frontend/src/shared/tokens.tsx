@@ -156,11 +156,16 @@ function looks({ chip, strip, entry }: ChipProps): string {
 }
 
 class ChipView extends Component<ChipProps> {
+  // Kept from the last drawing: the functions in the old properties may answer differently by now.
+  #drawn = "";
+
   override shouldComponentUpdate(next: ChipProps): boolean {
-    return looks(next) !== looks(this.props);
+    return looks(next) !== this.#drawn;
   }
 
-  override render({ chip, strip, entry }: ChipProps): JSX.Element {
+  override render(props: ChipProps): JSX.Element {
+    const { chip, strip, entry } = props;
+    this.#drawn = looks(props);
     const whole = chip.indices.length === 1;
     const piece = (index: number, inner: ComponentChildren, kind: string): JSX.Element => {
       const swatch = strip.colorOf?.(index);
