@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,20 +79,34 @@ def prepare(project: Project, *, tests: bool = False) -> None:
             stamps.drop_all()
         shutil.rmtree(project.temporary, ignore_errors=True)  # what an interrupted pip left
         steps = _steps(project, stamps, tests)
-        waiting = [step.name for step in steps if step.key is not None and not stamps.holds(step.name, step.key)]
-        machine.require_room(project.venv, sum(ROOM.get(name, 0) for name in waiting))
-        for number, step in enumerate(steps, start=1):
-            # Asked again for each: making the environment anew forgets the steps after it.
-            if step.key is not None and stamps.holds(step.name, step.key):
-                continue
-            title = f"[{number}/{len(steps)}] {step.name}: {step.what}"
-            if waiting:
-                say(title)
-            if step.act() and not waiting:
-                say(f"{title}, brought up to date")
-            if step.key is not None:
-                stamps.write(step.name, step.key)
+        machine.require_room(project.venv, sum(ROOM.get(step.name, 0) for step in _waiting(steps, stamps)))
+        carry_out(steps, stamps)
         shutil.rmtree(project.temporary, ignore_errors=True)
+
+
+def carry_out(steps: Sequence[Step], stamps: Stamps) -> None:
+    """Does what has to be done of some steps, in their order; a step that fails leaves those before it done.
+
+    Args:
+        steps: all of them.
+        stamps: which were done, and from what.
+    """
+    setting_up = bool(_waiting(steps, stamps))
+    for number, step in enumerate(steps, start=1):
+        # Asked again for each: making the environment anew forgets the steps after it.
+        if step.key is not None and stamps.holds(step.name, step.key):
+            continue
+        title = f"[{number}/{len(steps)}] {step.name}: {step.what}"
+        if setting_up:
+            say(title)
+        if step.act() and not setting_up:
+            say(f"{title}, brought up to date")
+        if step.key is not None:
+            stamps.write(step.name, step.key)
+
+
+def _waiting(steps: Sequence[Step], stamps: Stamps) -> list[Step]:
+    return [step for step in steps if step.key is not None and not stamps.holds(step.name, step.key)]
 
 
 def _steps(project: Project, stamps: Stamps, tests: bool) -> list[Step]:
