@@ -37,8 +37,9 @@ export interface MapLayout {
 const LABEL_GAP = 8;
 const LONGEST_LABEL = 96;
 const LARGEST_CELL = { width: 30, height: 25.5 };
-/** A map higher than this no longer fits a screen together with its prompt. */
-const HIGHEST_MAP = 460;
+/** A map higher than this no longer fits a screen together with its prompt, unless its cells would get too small. */
+const HIGHEST_MAP = 400;
+const SMALLEST_CELL = 2;
 /** The cells of a map are a little wider than high, as in print. */
 const ASPECT = 1.18;
 
@@ -56,7 +57,7 @@ export function layoutMap(
   const gutterX = Math.ceil(longest(rowLabels));
   const gutterY = Math.ceil(longest(colLabels));
   const room = Math.max(1, width - gutterX);
-  const high = Math.min(LARGEST_CELL.height, HIGHEST_MAP / rows);
+  const high = Math.min(LARGEST_CELL.height, Math.max(SMALLEST_CELL, HIGHEST_MAP / rows));
   const wide = Math.min(LARGEST_CELL.width, room / cols, high * ASPECT);
   const pitchX = snapped(wide, ratio);
   const pitchY = snapped(Math.min(high, wide), ratio);
@@ -98,11 +99,12 @@ export function layoutHeads(layers: number, heads: number, width: number, ratio:
 
 /** The room a list of weights needs beside the map, in CSS pixels. */
 export const LIST_WIDTH = 184;
+export const LIST_GAP = 24;
 
-/** Whether the list of weights goes beside the map (or below it, where the map needs all the room). */
+/** Whether the list of weights goes beside the map; it goes below where the map would have to shrink for it. */
 export function listBeside(rows: number, cols: number, width: number): boolean {
-  const cell = (width - LIST_WIDTH - 24 - LONGEST_LABEL * 0.75) / Math.max(1, cols);
-  return cell >= 18 || cell * rows >= HIGHEST_MAP * 0.8;
+  const cell = (width - LIST_WIDTH - LIST_GAP - LONGEST_LABEL * 0.75) / Math.max(1, cols);
+  return cell >= Math.min(18, (HIGHEST_MAP / Math.max(1, rows)) * ASPECT);
 }
 
 /** Tokens `first` to `last` in a sentence. */

@@ -4,7 +4,7 @@ import { useComputed, useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 import { AttentionHeads } from "./attention-heads";
-import { LIST_WIDTH, listBeside } from "./attention-layout";
+import { LIST_GAP, LIST_WIDTH, listBeside } from "./attention-layout";
 import { AttentionMap, cellWords } from "./attention-map";
 import {
   type AttentionView,
@@ -169,7 +169,7 @@ function AttentionPanel(): JSX.Element {
               <AttentionMap
                 map={map}
                 tokens={picture.tokens}
-                width={beside ? size.value.width - LIST_WIDTH - 24 : size.value.width}
+                width={beside ? size.value.width - LIST_WIDTH - LIST_GAP : size.value.width}
                 ratio={size.value.ratio}
                 hover={hover}
                 chosen={at}

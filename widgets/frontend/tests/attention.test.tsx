@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import panel from "../src/attention";
-import { axisLabel, layoutHeads, layoutMap, listBeside } from "../src/attention-layout";
+import { LIST_GAP, LIST_WIDTH, axisLabel, layoutHeads, layoutMap, listBeside } from "../src/attention-layout";
 import { boxOf } from "../src/shared";
 import { FakeModel, common, settled, tokensOf, wired } from "./fake-model";
 
@@ -65,7 +65,7 @@ const words = (): string => el.textContent ?? "";
 
 function clickCell(row: number, col: number): void {
   const labels = TEXTS.map((text) => text.trim());
-  const room = listBeside(3, 3, WIDTH) ? WIDTH - 184 - 24 : WIDTH;
+  const room = listBeside(3, 3, WIDTH) ? WIDTH - LIST_WIDTH - LIST_GAP : WIDTH;
   const box = boxOf(layoutMap(3, 3, labels, labels, room, 1).lattice, { row, col });
   map().dispatchEvent(new MouseEvent("click", { clientX: box.left + 2, clientY: box.top + 2, bubbles: true }));
 }

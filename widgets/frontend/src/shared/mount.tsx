@@ -39,9 +39,12 @@ class Guard extends Component<{ model: PanelModel<unknown>; children: ComponentC
   }
 }
 
-/** What the notebook calls: once a view, with a signal that fires when the view goes. */
+/**
+ * What the notebook calls once a view. The view ends when `signal` fires, or when the returned function is called by a
+ * host that gives no signal.
+ */
 export interface PanelModule {
-  render(context: { model: HostModel; el: HTMLElement; signal: AbortSignal }): void;
+  render(context: { model: HostModel; el: HTMLElement; signal?: AbortSignal }): () => void;
 }
 
 /**
@@ -51,7 +54,11 @@ export interface PanelModule {
  */
 export function mountPanel(Content: ComponentType): PanelModule {
   return {
-    render({ model: host, el, signal }): void {
+    render({ model: host, el, signal: hosts }) {
+      const view = new AbortController();
+      const end = (): void => view.abort();
+      const { signal } = view;
+      hosts?.addEventListener("abort", end, { once: true });
       const model = new PanelModel<unknown>(host, el, signal, watchTheme(el, signal));
       const scope = { model, tooltip: new TooltipControl() };
       const root = (): JSX.Element => (
@@ -63,6 +70,7 @@ export function mountPanel(Content: ComponentType): PanelModule {
       );
       render(root(), el);
       signal.addEventListener("abort", () => render(null, el), { once: true });
+      return end;
     },
   };
 }
