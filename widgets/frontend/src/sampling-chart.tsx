@@ -20,25 +20,29 @@ const TICKS = [0, 0.01, 0.1, 0.5, 1];
 export interface ChartProps {
   distribution: Distribution;
   settings: Settings;
-  labelOf: SamplingPicture["labelOf"];
+  labels: SamplingPicture["labels"];
+}
+
+// Among thousands of equal scores one can rank that nobody named: its number is at least true.
+function labelOf(labels: ChartProps["labels"], id: number): Label {
+  return labels.get(id) ?? { text: `token ${id}`, kind: "special" };
 }
 
 /** The bars, and the axis that says how long they are. */
-export function Chart({ distribution, settings, labelOf }: ChartProps): JSX.Element {
+export function Chart({ distribution, settings, labels }: ChartProps): JSX.Element {
   const tooltip = useTooltip();
   const list = useRef<HTMLOListElement>(null);
   const entry = useSignal(0);
-  const rows = layRows(distribution);
+  const rows = layRows(distribution, (id) => labels.has(id));
   const ranks = rows.flatMap((row) => (row.kind === "token" ? [row.rank] : []));
   const reachable = ranks.includes(entry.value) ? entry.value : ranks[0];
 
-  const look = (target: EventTarget | null): void => {
-    const element = (target as Element | null)?.closest?.<HTMLElement>("[data-rank]");
+  const rowOf = (event: Event): { element: HTMLElement; row: TokenRowData } | null => {
+    const element = (event.target as Element | null)?.closest?.<HTMLElement>("[data-rank]");
     const row = rows.find((r) => r.kind === "token" && String(r.rank) === element?.dataset["rank"]);
-    if (!element || row?.kind !== "token") return tooltip.hide();
-    entry.value = row.rank;
-    tooltip.showAt(element.querySelector(".explorer-sampling-track") ?? element, <RowTip row={row} {...{ distribution, settings, labelOf }} />);
+    return element && row?.kind === "token" ? { element, row } : null;
   };
+  const tip = (row: TokenRowData): JSX.Element => <RowTip row={row} {...{ distribution, settings, labels }} />;
   const walk = (event: KeyboardEvent): void => {
     const here = ranks.indexOf(reachable ?? -1);
     const steps: Record<string, number> = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: ranks.length - 1 };
@@ -54,15 +58,24 @@ export function Chart({ distribution, settings, labelOf }: ChartProps): JSX.Elem
       <ol
         ref={list}
         aria-label="Likeliest next tokens"
-        onPointerOver={(event) => look(event.target)}
+        onPointerMove={(event) => {
+          const over = rowOf(event);
+          if (over) tooltip.show(event, tip(over.row));
+          else tooltip.hide();
+        }}
         onPointerLeave={() => tooltip.hide()}
-        onFocusIn={(event) => look(event.target)}
+        onFocusIn={(event) => {
+          const over = rowOf(event);
+          if (over === null) return;
+          entry.value = over.row.rank;
+          tooltip.showAt(over.element.querySelector(".explorer-sampling-label") ?? over.element, tip(over.row));
+        }}
         onFocusOut={() => tooltip.hide()}
         onKeyDown={walk}
       >
         {rows.map((row) =>
           row.kind === "token" ? (
-            <TokenRow key={row.id} row={row} label={labelOf(row.id)} reachable={row.rank === reachable} />
+            <TokenRow key={row.id} row={row} label={labelOf(labels, row.id)} reachable={row.rank === reachable} />
           ) : (
             <li key={row.kind === "cut" ? row.filter : row.kind} class={`explorer-sampling-line is-${row.kind}`}>
               {lineOf(row, settings)}
@@ -94,7 +107,7 @@ function TokenRow({ row, label, reachable }: { row: TokenRowData; label: Label; 
       aria-label={words.filter((word) => word !== "").join(", ")}
     >
       <span class="explorer-sampling-label">
-        <bdi class={`explorer-text is-${label.text.trim() === "" ? "blank" : label.kind}`} dir="auto">
+        <bdi class={`explorer-text is-${/\s$/.test(label.text) ? "blank" : label.kind}`} dir="auto">
           {visible(label.text)}
         </bdi>
       </span>
@@ -112,12 +125,12 @@ function lineOf(row: Exclude<Row, { kind: "token" }>, settings: Settings): strin
   return `cut by ${nameCut(row.filter, settings)} · ${formatShare(row.mass)} of the mass, ${countTokens(row.count)}`;
 }
 
-function RowTip({ row, distribution, settings, labelOf }: ChartProps & { row: TokenRowData }): JSX.Element {
+function RowTip({ row, distribution, settings, labels }: ChartProps & { row: TokenRowData }): JSX.Element {
   const cut = distribution.cuts.find((c) => row.rank >= c.from && row.rank < c.to);
   return (
     <>
       <div>
-        <bdi>{tokenName(labelOf(row.id))}</bdi> <b>{row.probability.toPrecision(4)}</b>
+        <bdi>{tokenName(labelOf(labels, row.id))}</bdi> <b>{row.probability.toPrecision(4)}</b>
       </div>
       <div class="explorer-sampling-muted">
         {cut === undefined ? "" : `before it was cut by ${nameCut(cut.filter, settings)} · `}

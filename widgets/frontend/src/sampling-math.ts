@@ -43,6 +43,8 @@ export interface Cut {
   mass: number;
 }
 
+// Below this temperature, as in explorer.sampling, the limit is used: the likeliest stay, equally likely.
+const COLDEST = 1e-20;
 // Below e^-87 float32 has only its slow subnormal numbers; 1e-38 of the mass is nothing.
 const UNDERFLOW = -87;
 
@@ -71,11 +73,20 @@ export class NextToken {
     this.#penalised = this.#base;
   }
 
-  /** The distribution that generation would draw from. */
+  /**
+   * The distribution that generation would draw from.
+   *
+   * @throws RangeError when the penalty drives the scores beyond float32
+   */
   under(settings: Settings): Distribution {
-    if (settings.repetition_penalty !== this.#penalty) {
-      this.#penalised = penalise(this.#base, this.#repeated, settings.repetition_penalty);
-      this.#penalty = settings.repetition_penalty;
+    const penalty = settings.repetition_penalty;
+    if (penalty !== this.#penalty) {
+      const penalised = penalise(this.#base, this.#repeated, penalty);
+      if (!Number.isFinite(penalised.scores[0]!)) {
+        throw new RangeError(`A repetition penalty of ${penalty} drives the scores beyond float32; choose a value nearer to 1.`);
+      }
+      this.#penalised = penalised;
+      this.#penalty = penalty;
     }
     return new Distribution(this.#penalised, settings);
   }
@@ -103,9 +114,9 @@ export class Distribution {
     this.size = ids.length;
     const possible = countPossible(scores);
     this.impossible = this.size - possible;
-    // A temperature so low that float32 overflows has the limit's meaning: greedy.
-    const greedy = settings.temperature === 0 || !Number.isFinite(divide(scores[0]!, settings.temperature));
-    const { weights, scaled } = weigh(scores, greedy ? 1 : settings.temperature, possible);
+    const { temperature } = settings;
+    const frozen = temperature < COLDEST;
+    const { weights, scaled } = weigh(scores, frozen ? 1 : temperature, possible);
     this.#weights = weights;
 
     const cuts: Cut[] = [];
@@ -119,10 +130,12 @@ export class Distribution {
       }
     };
     let total = sum(weights, 0, left);
-    if (greedy) {
-      keep("temperature", 1, total);
-    } else {
-      if (settings.top_k > 0) keep("top_k", afterTopK(scores, settings.temperature, left, settings.top_k), total);
+    if (frozen) {
+      keep("temperature", temperature === 0 ? 1 : afterTopK(scores, 1, left, 1), total);
+      total = sum(weights, 0, left);
+    }
+    if (temperature > 0) {
+      if (settings.top_k > 0) keep("top_k", afterTopK(scores, frozen ? 1 : temperature, left, settings.top_k), total);
       total = sum(weights, 0, left);
       if (settings.top_p < 1) keep("top_p", afterTopP(weights, left, total, settings.top_p), total);
       total = sum(weights, 0, left);

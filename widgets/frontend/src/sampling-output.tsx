@@ -18,8 +18,8 @@ const AT_FIRST = 40;
 export interface BenchProps {
   live: LiveSettings;
   stream: Stream;
-  /** How many tokens the context still has room for; null where that is not known. */
-  room: number | null;
+  /** How many tokens may be asked for; 0 where the prompt fills the context. */
+  room: number;
 }
 
 /** Seed, length, and the button. */
@@ -33,7 +33,7 @@ export function Bench({ live, stream, room }: BenchProps): JSX.Element {
 
   const generate = (): void => {
     live.flush();
-    stream.ask(Math.min(most.peek(), room ?? Infinity), live.wanted);
+    stream.ask(Math.min(most.peek(), room), live.wanted);
   };
   return (
     <div class="explorer-sampling-bench" role="group" aria-label="Generation">
@@ -59,7 +59,7 @@ export function Bench({ live, stream, room }: BenchProps): JSX.Element {
           typed={String(most.value)}
           parse={(typed) => parseMaxTokens(typed, room)}
           onCommit={(value) => (most.value = value)}
-          onStep={(direction) => (most.value = Math.max(1, Math.min(room ?? Infinity, most.peek() + direction)))}
+          onStep={(direction) => (most.value = Math.max(1, Math.min(room, most.peek() + direction)))}
         />
       </div>
       <div class="explorer-sampling-go">
@@ -94,10 +94,19 @@ export function Generation({ stream, prompt }: { stream: Stream; prompt: readonl
   );
 }
 
+// A row's direction is that of its first letter: the tail must not turn the row around.
+const LEFTWARDS = /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
+
+function readsLeftwards(tokens: readonly WireToken[]): boolean {
+  const first = tokens.find(({ text, kind }) => kind === "text" && /\p{L}/u.test(text));
+  return first !== undefined && LEFTWARDS.test(first.text);
+}
+
 /** The last tokens, from a whole character on. Their group numbers must not meet those of what follows. */
 function endOf(prompt: readonly WireToken[]): WireToken[] {
+  const leftwards = readsLeftwards(prompt);
   let from = Math.max(0, prompt.length - TAIL);
-  while (from < prompt.length && prompt[from]!.part > 1) from++;
+  while (from < prompt.length && (prompt[from]!.part > 1 || readsLeftwards(prompt.slice(from)) !== leftwards)) from++;
   return prompt.slice(from).map((token) => ({ ...token, group: -1 - token.group }));
 }
 

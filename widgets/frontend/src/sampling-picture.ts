@@ -25,7 +25,7 @@ export interface State extends CommonState {
 export interface SamplingPicture {
   tokens: WireToken[];
   next: NextToken;
-  labelOf(id: number): Label;
+  labels: ReadonlyMap<number, Label>;
 }
 
 /**
@@ -46,10 +46,5 @@ export function readSamplingView(view: SamplingView): SamplingPicture {
     if (typeof label?.text !== "string") throw new Error("view.labels holds something that has no text.");
     labels.set(ids[i]!, label);
   });
-  return {
-    tokens,
-    next: new NextToken(logits, promptIds),
-    // Among thousands of equal scores one can rank that nobody named: its number is at least true.
-    labelOf: (id) => labels.get(id) ?? { text: `token ${id}`, kind: "special" },
-  };
+  return { tokens, next: new NextToken(logits, promptIds), labels };
 }

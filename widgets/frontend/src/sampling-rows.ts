@@ -13,20 +13,29 @@ export const ROWS = 14;
 const CUT_ROWS = 6; // for the first tokens of all cuts together, at most three each
 const KEPT_ROWS = 4;
 
-/** The rows from the likeliest down: what can be drawn, then each cut with its line and its first tokens. */
-export function layRows(distribution: Distribution, rows = ROWS): Row[] {
+/**
+ * The rows from the likeliest down: what can be drawn, then each cut with its line and its first tokens.
+ *
+ * @param named whether a token has a name to be shown with; a cut far down the vocabulary shows its line alone
+ */
+export function layRows(distribution: Distribution, named: (id: number) => boolean, rows = ROWS): Row[] {
   const { cuts, kept } = distribution;
   const lines = cuts.length + (distribution.impossible > 0 ? 1 : 0);
   const room = rows - lines;
   const each = Math.min(3, Math.floor(CUT_ROWS / Math.max(1, cuts.length)));
-  const shownCut = cuts.map((cut) => Math.min(each, cut.to - cut.from));
+  const available = cuts.map((cut) => {
+    let count = 0;
+    while (count < rows && cut.from + count < cut.to && named(distribution.id(cut.from + count))) count++;
+    return count;
+  });
+  const shownCut = available.map((count) => Math.min(each, count));
   const reserved = shownCut.reduce((sum, count) => sum + count, 0);
   let shownKept = Math.min(kept, Math.max(KEPT_ROWS, room - reserved));
   if (shownKept < kept) shownKept--; // its row says how many more there are
   let free = room - reserved - shownKept - (shownKept < kept ? 1 : 0);
   // What is left over goes to the cut tokens next below.
-  cuts.forEach((cut, i) => {
-    const extra = Math.max(0, Math.min(free, cut.to - cut.from - shownCut[i]!));
+  cuts.forEach((_, i) => {
+    const extra = Math.max(0, Math.min(free, available[i]! - shownCut[i]!));
     shownCut[i]! += extra;
     free -= extra;
   });

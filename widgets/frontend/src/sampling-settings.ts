@@ -151,13 +151,11 @@ export function parseSeed(text: string): Parsed<number | null> {
   return { problem: `The seed must be a whole number of at least 0, or empty for another draw each time; ${quote(typed)} is not.` };
 }
 
-export function parseMaxTokens(text: string, room: number | null): Parsed<number> {
+export function parseMaxTokens(text: string, most: number): Parsed<number> {
   const typed = text.trim();
   const value = typed === "" ? NaN : Number(typed);
-  const most = room ?? Infinity;
   if (Number.isSafeInteger(value) && value >= 1 && value <= most) return { value };
-  const upTo = room === null ? "of at least 1" : `from 1 to ${room.toLocaleString("en")}, what the context has room for`;
-  return { problem: `Tokens must be a whole number ${upTo}; ${quote(typed)} is not.` };
+  return { problem: `Tokens must be a whole number from 1 to ${most.toLocaleString("en")}; ${quote(typed)} is not.` };
 }
 
 function quote(typed: string): string {

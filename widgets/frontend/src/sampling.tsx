@@ -3,15 +3,18 @@
 
 import { useComputed } from "@preact/signals";
 import type { JSX } from "preact";
-import { useMemo } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { Chart } from "./sampling-chart";
 import { Knobs } from "./sampling-knobs";
 import { LiveSettings } from "./sampling-live";
+import type { Distribution, Settings } from "./sampling-math";
 import { Bench, Generation } from "./sampling-output";
-import { readSamplingView, type State } from "./sampling-picture";
+import { readSamplingView, type SamplingPicture, type State } from "./sampling-picture";
 import { Stream } from "./sampling-stream";
 import { countTokens } from "./sampling-words";
 import { type KeyHelp, mountPanel, Panel, useModel, usePicture } from "./shared";
+
+const LONGEST = 1000; // as SamplingPanel.generate in Python
 
 const KEYS: readonly KeyHelp[] = [
   ["↑ ↓", "walk the likeliest tokens; step a number"],
@@ -30,9 +33,13 @@ function SamplingPanel(): JSX.Element {
     const [generated, status, text] = [model.trait("generated"), model.trait("status"), model.trait("text")];
     return new Stream(model, { generated, status, text });
   }, [model]);
-  const distribution = useComputed(() => read.value.picture?.next.under(live.shown.value) ?? null);
+  const under = useComputed(() => tryUnder(read.value.picture, live.shown.value));
+  const good = useRef<Distribution | null>(null);
   const { picture, fault } = read.value;
-  const now = distribution.value;
+  // Settings that no distribution can follow leave the last bars standing.
+  good.current = under.value.distribution ?? (picture === null ? null : good.current);
+  const now = good.current;
+  const refused = String(model.trait("settings_error").value ?? "");
   const { name, context } = model.trait("about").value ?? {};
   const last = (picture?.tokens.length ?? 0) - 1;
 
@@ -54,10 +61,10 @@ function SamplingPanel(): JSX.Element {
                 <span>{`${now.kept.toLocaleString("en")} of ${countTokens(now.size)} possible`}</span>
                 <span>{`entropy ${now.entropy.toFixed(2)} bits`}</span>
               </p>
-              <Chart distribution={now} settings={live.shown.value} labelOf={picture.labelOf} />
+              <Chart distribution={now} settings={live.shown.value} labels={picture.labels} />
             </div>
             <div>
-              <Knobs live={live} vocabulary={now.size} refused={String(model.trait("settings_error").value ?? "")} />
+              <Knobs live={live} vocabulary={now.size} refused={under.value.problem || refused} />
               <Bench live={live} stream={stream} room={roomFor(picture.tokens.length, context)} />
             </div>
           </div>
@@ -68,9 +75,22 @@ function SamplingPanel(): JSX.Element {
   );
 }
 
-/** How many more tokens fit into a context; null where its length is not known. */
-function roomFor(length: number, context: number | undefined): number | null {
-  return typeof context === "number" && context > 0 ? Math.max(0, context - length) : null;
+function tryUnder(
+  picture: SamplingPicture | null,
+  settings: Settings,
+): { distribution: Distribution | null; problem: string } {
+  try {
+    return { distribution: picture?.next.under(settings) ?? null, problem: "" };
+  } catch (error) {
+    if (error instanceof RangeError) return { distribution: null, problem: error.message };
+    throw error;
+  }
+}
+
+/** How many tokens may be asked for: what the context has room for, as far as that is known. */
+function roomFor(length: number, context: number | undefined): number {
+  const free = typeof context === "number" && context > 0 ? context - length : LONGEST;
+  return Math.max(0, Math.min(LONGEST, free));
 }
 
 export default mountPanel(SamplingPanel);

@@ -86,11 +86,16 @@ describe("by rank", () => {
     expect(row.under(NEUTRAL).id(0)).toBe(1);
   });
 
-  test("a temperature that float32 cannot divide by is greedy", () => {
-    const cold = row.under({ ...NEUTRAL, temperature: 1e-46 });
-    expect(cold.kept).toBe(1);
-    expect(cold.probability(0)).toBe(1);
-    expect(cold.entropy).toBe(0);
+  test("a vanishing temperature keeps all of the likeliest, temperature 0 the first of them", () => {
+    const cold = row.under({ ...NEUTRAL, temperature: 1e-30 });
+    expect([cold.kept, cold.probability(0), cold.entropy]).toEqual([2, 0.5, 1]);
+    const greedy = row.under({ ...NEUTRAL, temperature: 0 });
+    expect([greedy.kept, greedy.id(0), greedy.entropy]).toEqual([1, 1, 0]);
+  });
+
+  test("a penalty beyond float32 is refused, and the next settings work", () => {
+    expect(() => row.under({ ...NEUTRAL, repetition_penalty: 1e-39 })).toThrow("nearer to 1");
+    expect(row.under({ ...NEUTRAL, repetition_penalty: 1.1 }).kept).toBe(5);
   });
 });
 

@@ -52,7 +52,7 @@ describe("typed numbers", () => {
     expect(parseSeed("-1")).toHaveProperty("problem");
     expect(parseMaxTokens("40", 100)).toEqual({ value: 40 });
     expect(parseMaxTokens("101", 100)).toHaveProperty("problem", expect.stringContaining("from 1 to 100"));
-    expect(parseMaxTokens("0", null)).toHaveProperty("problem");
+    expect(parseMaxTokens("0", 100)).toHaveProperty("problem");
   });
 });
 
