@@ -25,7 +25,9 @@ function sources(panel) {
 
 /** Every host that an absolute or protocol-relative address in `text` would reach. */
 function hosts(text) {
-  const addresses = text.matchAll(/(?:https?|wss?):\/\/([^/"'`\s)?#]+)|@import\s+(?:url\()?["']?\/\/([^/"')\s]+)/gi);
+  const addresses = text.matchAll(
+    /(?:https?|wss?):\/\/([^/"'`\s)?#]+)|@import\s+(?:url\()?["']?\/\/([^/"')\s]+)/gi,
+  );
   return [...addresses].map((match) => match[1] ?? match[2]).filter((host) => host !== NAMESPACE_HOST);
 }
 
@@ -34,14 +36,17 @@ function problemsOf(file) {
   const bytes = Buffer.byteLength(text);
   const problems = hosts(text).map((host) => `${file} mentions the host ${host}; bundles reach no network.`);
   if (bytes > LIMIT_BYTES) {
-    problems.push(`${file} has ${bytes} bytes; at most ${LIMIT_BYTES} are allowed, as every widget carries a copy.`);
+    problems.push(
+      `${file} has ${bytes} bytes; at most ${LIMIT_BYTES} are allowed, as every widget carries a copy.`,
+    );
   }
   return { problems, bytes };
 }
 
 async function main(asked) {
   const unknown = asked.filter((name) => !PANELS.includes(name));
-  if (unknown.length > 0) throw new Error(`No panel is called ${unknown.join(", ")}; there are: ${PANELS.join(", ")}.`);
+  if (unknown.length > 0)
+    throw new Error(`No panel is called ${unknown.join(", ")}; there are: ${PANELS.join(", ")}.`);
   const panels = asked.length > 0 ? asked : PANELS;
   const missing = panels.flatMap(sources).filter((file) => !existsSync(file));
   if (missing.length > 0) throw new Error(`Source files are missing: ${missing.join(", ")}.`);

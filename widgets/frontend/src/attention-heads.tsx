@@ -37,7 +37,17 @@ export interface HeadsProps {
 const LENS = 132;
 
 /** One head's map, enlarged. */
-function Lens({ picture, layer, head, hideFirst }: { picture: Picture; layer: number; head: number; hideFirst: boolean }): JSX.Element {
+function Lens({
+  picture,
+  layer,
+  head,
+  hideFirst,
+}: {
+  picture: Picture;
+  layer: number;
+  head: number;
+  hideFirst: boolean;
+}): JSX.Element {
   const { dark, theme } = useModel();
   const canvas = useRef<HTMLCanvasElement>(null);
   const isDark = dark.value;
@@ -77,7 +87,8 @@ function drawThumbnail(
 ): void {
   const { rows, cols, positions } = picture;
   let values = thumbnail(picture, layer, head);
-  if (hideFirst && cols === positions) values = values.map((value, index) => (index % cols === 0 ? 0 : value));
+  if (hideFirst && cols === positions)
+    values = values.map((value, index) => (index % cols === 0 ? 0 : value));
   blit(target, { values, rows, cols }, table, place);
 }
 
@@ -106,7 +117,12 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
       for (let col = 0; col < picture.layers; col++) {
         for (let row = 0; row < (picture.headsPerLayer[col] ?? 0); row++) {
           const box = boxOf({ ...lattice, left: 0 }, { row, col });
-          const place = { left: device(box.left), top: device(box.top), width: device(box.width), height: device(box.height) };
+          const place = {
+            left: device(box.left),
+            top: device(box.top),
+            width: device(box.width),
+            height: device(box.height),
+          };
           drawThumbnail(target, picture, col, row, hideFirst, table, place);
         }
       }
@@ -146,8 +162,13 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
     const box = boxOf(lattice, cell);
     return { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px` };
   };
-  const every = (count: number, step: number): number[] =>
-    Array.from({ length: Math.ceil(count / step) }, (_, index) => index * step);
+  // Labels that fit, and always the chosen one in place of those it would run into.
+  const numbers = (count: number, pitch: number, needed: number, chosen: readonly number[]): number[] => {
+    const step = labelStep(pitch, needed);
+    const fits = Array.from({ length: Math.ceil(count / step) }, (_, index) => index * step);
+    const free = fits.filter((index) => chosen.every((other) => Math.abs(other - index) * pitch >= needed));
+    return [...free, ...chosen.filter((index) => index < count)];
+  };
   const digits = String(Math.max(picture.layers, picture.heads) - 1).length;
   return (
     <div
@@ -171,7 +192,7 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
     >
       <canvas ref={canvas} aria-hidden="true" style={{ left: `${lattice.left}px` }} />
       <div aria-hidden="true">
-        {every(picture.heads, labelStep(lattice.pitchY, 12)).map((head) => (
+        {numbers(picture.heads, lattice.pitchY, 12, heads).map((head) => (
           <span
             key={`head${head}`}
             class={`explorer-number is-head${heads.includes(head) ? " is-chosen" : ""}`}
@@ -180,7 +201,7 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
             {head}
           </span>
         ))}
-        {every(picture.layers, labelStep(lattice.pitchX, 7 * digits + 4)).map((index) => (
+        {numbers(picture.layers, lattice.pitchX, 7 * digits + 4, [layer]).map((index) => (
           <span
             key={`layer${index}`}
             class={`explorer-number is-layer${index === layer ? " is-chosen" : ""}`}

@@ -10,7 +10,8 @@ export function axisLabel(token: WireToken): string {
 }
 
 // Scripts that stand upright in a vertical line; everything else is turned with the line.
-const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Extended_Pictographic}\p{RI}\u3000-\u303f\uff00-\uff60]/u;
+const WIDE =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Extended_Pictographic}\p{RI}\u3000-\u303f\uff00-\uff60]/u;
 
 /** Whether a label is written with upright characters when its line is vertical. */
 export function isUpright(label: string): boolean {
@@ -90,7 +91,10 @@ const NUMBERS_Y = 18;
 export function layoutHeads(layers: number, heads: number, width: number, ratio: number): HeadsLayout {
   const room = Math.max(1, width - NUMBERS_X);
   const pitchX = snapped(Math.min(LARGEST_THUMBNAIL.width, room / Math.max(1, layers)), ratio);
-  const pitchY = snapped(Math.min(LARGEST_THUMBNAIL.height, pitchX * 0.92, HIGHEST_GRID / Math.max(1, heads)), ratio);
+  const pitchY = snapped(
+    Math.min(LARGEST_THUMBNAIL.height, pitchX * 0.92, HIGHEST_GRID / Math.max(1, heads)),
+    ratio,
+  );
   // Three pixels between thumbnails of normal size; tiny ones keep most of their room for the picture.
   const gap = snapped(Math.min(3, pitchX / 5, pitchY / 5), ratio);
   const lattice = { left: NUMBERS_X, top: 0, rows: heads, cols: layers, pitchX, pitchY, gap };

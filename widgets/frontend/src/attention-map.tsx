@@ -3,7 +3,8 @@
 import { type Signal, useSignal } from "@preact/signals";
 import type { CSSProperties, JSX } from "preact";
 import { useId, useLayoutEffect, useMemo, useRef } from "preact/hooks";
-import { type MapLayout, axisLabel, isUpright, layoutMap, spanName } from "./attention-layout";
+import { AttentionAxis } from "./attention-axis";
+import { type MapLayout, axisLabel, layoutMap, spanName } from "./attention-layout";
 import { type HeadMap, span, weightText } from "./attention-state";
 import {
   type Box,
@@ -13,7 +14,6 @@ import {
   blit,
   boxOf,
   cellAt,
-  labelStep,
   mixed,
   paint,
   pixelOf,
@@ -45,7 +45,11 @@ export interface MapProps {
 }
 
 /** What a cell says, in words: `“ to” → “ Mary”` and its weight. */
-export function cellWords(map: HeadMap, tokens: readonly WireToken[], cell: Cell): { pair: string; weight: string } {
+export function cellWords(
+  map: HeadMap,
+  tokens: readonly WireToken[],
+  cell: Cell,
+): { pair: string; weight: string } {
   const rows = span(map.rowStart, cell.row, map.positions);
   const cols = span(map.colStart, cell.col, map.positions);
   const pair = `${spanName(tokens, rows.first, rows.last)} → ${spanName(tokens, cols.first, cols.last)}`;
@@ -69,23 +73,37 @@ function drawMap(canvas: HTMLCanvasElement, props: MapProps, layout: MapLayout, 
   const colors = tableOf("weight", dark);
   const surface = surfaceBehind(canvas) ?? colors.surface;
   const table = pixelsOver(colors, mixed(BLACK, BREATH[theme], surface));
-  paint(canvas, { width: layout.width - layout.gutterX, height: layout.height - layout.gutterY, ratio }, (target) => {
-    const { rows, cols } = map;
-    const gap = Math.round(lattice.gap * ratio);
-    blit(target, { values: map.indices, rows, cols }, table, { left: 0, top: 0, width: target.width, height: target.height, gap });
-    const pitchX = target.width / cols;
-    const pitchY = target.height / rows;
-    const fill = (row: number, col: number, pixel: number): void => {
-      for (let y = Math.round(row * pitchY); y < Math.round((row + 1) * pitchY) - gap; y++) {
-        const line = y * target.width;
-        target.data.fill(pixel, line + Math.round(col * pitchX), line + Math.round((col + 1) * pitchX) - gap);
+  paint(
+    canvas,
+    { width: layout.width - layout.gutterX, height: layout.height - layout.gutterY, ratio },
+    (target) => {
+      const { rows, cols } = map;
+      const gap = Math.round(lattice.gap * ratio);
+      blit(target, { values: map.indices, rows, cols }, table, {
+        left: 0,
+        top: 0,
+        width: target.width,
+        height: target.height,
+        gap,
+      });
+      const pitchX = target.width / cols;
+      const pitchY = target.height / rows;
+      const fill = (row: number, col: number, pixel: number): void => {
+        for (let y = Math.round(row * pitchY); y < Math.round((row + 1) * pitchY) - gap; y++) {
+          const line = y * target.width;
+          target.data.fill(
+            pixel,
+            line + Math.round(col * pitchX),
+            line + Math.round((col + 1) * pitchX) - gap,
+          );
+        }
+      };
+      for (let row = 0; row < rows; row++) {
+        if (hideFirst) fill(row, 0, HIDDEN[theme]);
+        if (map.causal) for (let col = row + 1; col < cols; col++) fill(row, col, 0);
       }
-    };
-    for (let row = 0; row < rows; row++) {
-      if (hideFirst) fill(row, 0, HIDDEN[theme]);
-      if (map.causal) for (let col = row + 1; col < cols; col++) fill(row, col, 0);
-    }
-  });
+    },
+  );
 }
 
 function styleOf(box: Box): CSSProperties {
@@ -102,7 +120,8 @@ export function AttentionMap(props: MapProps): JSX.Element {
   const focused = useSignal(false);
   const cellId = useId();
   const labels = useMemo(() => {
-    const label = (starts: number[]): string[] => starts.map((at) => (tokens[at] ? axisLabel(tokens[at]) : ""));
+    const label = (starts: number[]): string[] =>
+      starts.map((at) => (tokens[at] ? axisLabel(tokens[at]) : ""));
     return { rows: label(map.rowStart), cols: label(map.colStart) };
   }, [tokens, map.rowStart, map.colStart]);
   const layout = useMemo(
@@ -166,42 +185,14 @@ export function AttentionMap(props: MapProps): JSX.Element {
     event.preventDefault();
   };
 
-  const rowStep = labelStep(lattice.pitchY, 12);
-  const colStep = labelStep(lattice.pitchX, 12);
   const spoken = cellWords(map, tokens, cursor);
-  const axis = (side: "row" | "col", starts: number[], step: number): JSX.Element[] => {
-    const texts = side === "row" ? labels.rows : labels.cols;
-    const pitch = side === "row" ? lattice.pitchY : lattice.pitchX;
-    const origin = side === "row" ? layout.gutterY : layout.gutterX;
-    const marked = new Map([
-      [chosen[side] ?? -1, "is-chosen"],
-      [at[side] ?? -1, "is-hovered"],
-    ]);
-    if (chosen[side] !== undefined) marked.set(chosen[side], "is-chosen");
-    return starts.flatMap((_, index) => {
-      const mark = marked.get(index);
-      // A marked label takes the place of those it would run into.
-      const crowded = [...marked.keys()].some((other) => other >= 0 && other !== index && Math.abs(other - index) * pitch < 12);
-      if (mark === undefined && (index % step !== 0 || crowded)) return [];
-      const place = `${origin + (index + 0.5) * pitch - lattice.gap / 2}px`;
-      const text = texts[index] ?? "";
-      return [
-        <span
-          key={`${side}${index}`}
-          class={`explorer-axis is-${side} ${mark ?? ""} ${side === "col" && isUpright(text) ? "is-upright" : ""}`}
-          style={side === "row" ? { top: place, width: `${layout.gutterX - 6}px` } : { left: place, height: `${layout.gutterY - 6}px` }}
-          onClick={side === "row" ? () => props.onChooseRow(index) : undefined}
-        >
-          <bdi>{text}</bdi>
-          <Part token={tokens[starts[index] ?? -1]} whole={map.block === 1} />
-        </span>,
-      ];
-    });
-  };
   const band = (side: "row" | "col", index: number | undefined): JSX.Element | null => {
     if (index === undefined || index >= (side === "row" ? map.rows : map.cols)) return null;
     const box = boxOf(lattice, side === "row" ? { row: index, col: 0 } : { row: 0, col: index });
-    const whole = side === "row" ? { ...box, width: map.cols * lattice.pitchX } : { ...box, height: map.rows * lattice.pitchY };
+    const whole =
+      side === "row"
+        ? { ...box, width: map.cols * lattice.pitchX }
+        : { ...box, height: map.rows * lattice.pitchY };
     return <i class="explorer-band" style={styleOf(whole)} />;
   };
   const frame = (cell: Partial<Cell>, kind: string): JSX.Element | null => {
@@ -236,12 +227,33 @@ export function AttentionMap(props: MapProps): JSX.Element {
       }}
       onKeyDown={onKeyDown}
     >
-      <canvas ref={canvas} aria-hidden="true" style={{ left: `${layout.gutterX}px`, top: `${layout.gutterY}px` }} />
+      <canvas
+        ref={canvas}
+        aria-hidden="true"
+        style={{ left: `${layout.gutterX}px`, top: `${layout.gutterY}px` }}
+      />
       <div aria-hidden="true">
         {band("row", at.row)}
         {band("col", at.col)}
-        {axis("row", map.rowStart, rowStep)}
-        {axis("col", map.colStart, colStep)}
+        <AttentionAxis
+          side="row"
+          starts={map.rowStart}
+          labels={labels.rows}
+          tokens={tokens}
+          layout={layout}
+          chosen={chosen.row}
+          hovered={at.row}
+          onChoose={props.onChooseRow}
+        />
+        <AttentionAxis
+          side="col"
+          starts={map.colStart}
+          labels={labels.cols}
+          tokens={tokens}
+          layout={layout}
+          chosen={chosen.col}
+          hovered={at.col}
+        />
         {frame(at, "is-hovered")}
         {focused.value && frame(cursor, "is-hovered")}
         {frame(chosen, "is-chosen")}
@@ -257,15 +269,5 @@ export function AttentionMap(props: MapProps): JSX.Element {
         </div>
       </div>
     </div>
-  );
-}
-
-/** Which piece of its character a token is. */
-function Part({ token, whole }: { token: WireToken | undefined; whole: boolean }): JSX.Element | null {
-  if (token === undefined || token.parts < 2 || !whole) return null;
-  return (
-    <small>
-      {token.part}/{token.parts}
-    </small>
   );
 }

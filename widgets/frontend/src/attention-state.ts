@@ -1,10 +1,12 @@
 /** What AttentionPanel's traits hold, and the one map that is shown large. */
 
 import {
+  type Cell,
   type CommonState,
   type View,
   type WireArray,
   type WireToken,
+  blockOf,
   decodeBytes,
   decodeFloats,
   weightIndices,
@@ -82,7 +84,8 @@ export interface HeadMap {
 }
 
 function count(value: unknown, name: string): number {
-  if (!Number.isInteger(value) || (value as number) < 0) throw new Error(`${name} is ${String(value)}, no count.`);
+  if (!Number.isInteger(value) || (value as number) < 0)
+    throw new Error(`${name} is ${String(value)}, no count.`);
   return value as number;
 }
 
@@ -93,7 +96,9 @@ export function readView(view: AttentionView): Picture {
   const grid = decodeBytes(view.grid, "view.grid", 4);
   const [gridLayers, gridHeads, rows = 0, cols = 0] = grid.shape;
   if (gridLayers !== layers || gridHeads !== heads) {
-    throw new Error(`view.grid is for ${gridLayers} x ${gridHeads} heads; ${layers} x ${heads} were announced.`);
+    throw new Error(
+      `view.grid is for ${gridLayers} x ${gridHeads} heads; ${layers} x ${heads} were announced.`,
+    );
   }
   const positions = count(view.positions, "view.positions");
   if (view.tokens.length !== positions) {
@@ -133,7 +138,9 @@ export function thumbnail(picture: Picture, layer: number, head: number): Uint8A
 function evenStarts(positions: number, cells: number): number[] {
   const block = Math.max(1, Math.ceil(positions / Math.max(1, cells)));
   const fits = Math.ceil(positions / block) === cells;
-  return Array.from({ length: cells }, (_, cell) => (fits ? cell * block : Math.floor((cell * positions) / cells)));
+  return Array.from({ length: cells }, (_, cell) =>
+    fits ? cell * block : Math.floor((cell * positions) / cells),
+  );
 }
 
 function isCausal(weights: Float32Array, rows: number, cols: number): boolean {
@@ -143,13 +150,13 @@ function isCausal(weights: Float32Array, rows: number, cols: number): boolean {
   return rows === cols;
 }
 
-/** The exact map of the chosen head where it has arrived for this picture, else its thumbnail. */
+/** The exact map of a head where it has arrived for this picture, else its thumbnail. */
 export function headMap(
   picture: Picture,
-  selection: Partial<Selection>,
+  layer: number,
+  head: number,
   matrix: Partial<Matrix> | null | undefined,
 ): HeadMap {
-  const { layer, head } = chosenHead(selection, picture);
   const arrived = matrix?.request === picture.request && matrix.layer === layer && matrix.head === head;
   if (arrived) return exactMap(matrix as Matrix, picture.positions);
   const indices = thumbnail(picture, layer, head);
@@ -193,8 +200,22 @@ function exactMap(matrix: Matrix, positions: number): HeadMap {
   };
 }
 
+/** The cell that a selection's query and key lie in; a side that is not chosen, or not in the text, is left out. */
+export function cellOf(map: HeadMap, { query, key }: Partial<Selection>): Partial<Cell> {
+  const within = (position: unknown): position is number =>
+    typeof position === "number" && position >= 0 && position < map.positions;
+  return {
+    ...(within(query) ? { row: blockOf(map.rowStart, query) } : {}),
+    ...(within(key) ? { col: blockOf(map.colStart, key) } : {}),
+  };
+}
+
 /** The positions a row or column of the map covers: first and last. */
-export function span(starts: readonly number[], cell: number, positions: number): { first: number; last: number } {
+export function span(
+  starts: readonly number[],
+  cell: number,
+  positions: number,
+): { first: number; last: number } {
   const first = starts[cell] ?? 0;
   return { first, last: Math.max(first, (starts[cell + 1] ?? positions) - 1) };
 }

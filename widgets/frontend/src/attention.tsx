@@ -1,37 +1,25 @@
 /** AttentionPanel: one head large, all heads below, the same selection as in Python. */
 
-import { useComputed, useSignal } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 import { AttentionHeads } from "./attention-heads";
 import { LIST_GAP, LIST_WIDTH, listBeside } from "./attention-layout";
 import { AttentionMap, cellWords } from "./attention-map";
-import {
-  type AttentionView,
-  type HeadMap,
-  type Picture,
-  type Selection,
-  type State,
-  chosenHead,
-  firstTokenShare,
-  headMap,
-  readView,
-} from "./attention-state";
+import { useAttention } from "./attention-shown";
+import { type HeadMap, type Picture, type Selection, type State, cellOf } from "./attention-state";
 import { AttentionWeights } from "./attention-weights";
 import {
   type Cell,
-  type Fault,
   type KeyHelp,
   Legend,
   Panel,
   type Swatch,
   blockOf,
-  faultOf,
   mountPanel,
   swatch,
   tableOf,
   useModel,
-  usePicture,
   useSize,
   weightIndex,
 } from "./shared";
@@ -43,52 +31,21 @@ const KEYS: readonly KeyHelp[] = [
   ["Enter", "choose the cell or token"],
 ];
 
-interface Shown {
-  map: HeadMap | null;
-  fault: Fault | null;
-}
-
 function AttentionPanel(): JSX.Element {
   const model = useModel<State>();
-  const found = usePicture<AttentionView, Picture>(readView);
-  const selection = model.trait("selection");
-  const matrix = model.trait("matrix");
+  const { picture, map, fault, share, selection } = useAttention();
   const hover = useSignal<Partial<Cell>>({});
   const hideFirst = useSignal(false);
   const body = useRef<HTMLDivElement>(null);
   const size = useSize(body);
-  // Apart from the selected cell, so that choosing one does not decode the map again.
-  const head = useComputed(() => {
-    const { picture } = found.value;
-    return picture === null ? null : JSON.stringify(chosenHead(selection.value ?? {}, picture));
-  });
-  const shown = useComputed<Shown>(() => {
-    const { picture } = found.value;
-    if (picture === null || head.value === null) return { map: null, fault: null };
-    const { layer, head: index } = JSON.parse(head.value) as { layer: number; head: number };
-    const chosen = { layer, heads: [index] };
-    try {
-      return { map: headMap(picture, chosen, matrix.value), fault: null };
-    } catch (error) {
-      return { map: headMap(picture, chosen, null), fault: faultOf(error, "The chosen head cannot be read.") };
-    }
-  });
 
-  const { picture, fault } = found.value;
-  const { map } = shown.value;
-  const chosen = selection.value ?? {};
   const select = (changes: Partial<Selection>): void => {
-    const whole = { layer: 0, heads: [0], query: null, key: null, stack: null, kind: "attn", ...selection.peek() };
-    model.write({ selection: { ...whole, ...changes } });
+    const heads = selection.heads?.length ? selection.heads : [map?.head ?? 0];
+    const { query = null, key = null, stack = null, kind = "attn" } = selection;
+    model.write({ selection: { layer: map?.layer ?? 0, heads, query, key, stack, kind, ...changes } });
   };
   const release = (): void => select({ query: null, key: null });
-  const cellOf = (query: number | null | undefined, key: number | null | undefined): Partial<Cell> => {
-    const at: Partial<Cell> = {};
-    if (map !== null && query !== null && query !== undefined) at.row = blockOf(map.rowStart, query);
-    if (map !== null && key !== null && key !== undefined) at.col = blockOf(map.colStart, key);
-    return at;
-  };
-  const at = cellOf(chosen.query, chosen.key);
+  const at: Partial<Cell> = map === null ? {} : cellOf(map, selection);
   const choose = (row: number, col: number): void => {
     if (at.row === row && at.col === col) release();
     else select({ query: map?.rowStart[row] ?? row, key: map?.colStart[col] ?? col });
@@ -100,7 +57,6 @@ function AttentionPanel(): JSX.Element {
   // Without a question the last token's is asked: it decides what comes next.
   const row = map === null ? 0 : Math.min(map.rows - 1, hover.value.row ?? at.row ?? map.rows - 1);
   const col = hover.value.col ?? at.col;
-  const share = map === null ? null : firstTokenShare(map);
   const hidden = hideFirst.value && share !== null;
   const ready = picture !== null && map !== null;
 
@@ -116,7 +72,7 @@ function AttentionPanel(): JSX.Element {
     const last = starts?.[cell + 1] ?? picture.positions;
     return Array.from({ length: last - first }, (_, offset) => first + offset);
   };
-  const asides = asideWords(picture, map, chosen, hidden ? share : null);
+  const asides = asideWords(picture, map, selection, hidden ? share : null);
   const beside = map !== null && listBeside(map.rows, map.cols, size.value.width);
 
   return (
@@ -140,8 +96,14 @@ function AttentionPanel(): JSX.Element {
       strip={{
         colorOf,
         active: map?.block === 1 ? row : null,
-        selected: [...(at.row === undefined ? [] : inRow(map?.rowStart, at.row)), ...(at.col === undefined ? [] : inRow(map?.colStart, at.col))],
-        describe: (index) => (map === null ? "" : cellWords(map, picture?.tokens ?? [], { row, col: blockOf(map.colStart, index) }).weight),
+        selected: [
+          ...(at.row === undefined ? [] : inRow(map?.rowStart, at.row)),
+          ...(at.col === undefined ? [] : inRow(map?.colStart, at.col)),
+        ],
+        describe: (index) =>
+          map === null
+            ? ""
+            : cellWords(map, picture?.tokens ?? [], { row, col: blockOf(map.colStart, index) }).weight,
         onHover: (index) => {
           const cell = index === null || map === null ? null : blockOf(map.rowStart, index);
           hover.value = cell === null ? {} : { row: cell };
@@ -149,15 +111,17 @@ function AttentionPanel(): JSX.Element {
         onClick: (index) => map !== null && chooseRow(blockOf(map.rowStart, index)),
         onRelease: release,
       }}
-      fault={fault ?? shown.value.fault}
+      fault={fault}
       ready={ready}
       keys={KEYS}
       legend={<Legend table="weight" low="0" high="1" />}
       aside={
         <>
           {asides.join(" · ")}
-          {map !== null && !map.exact && typeof chosen.layer === "number" && (
-            <span class="is-late">{asides.length > 0 && " · "}from the thumbnail; exact weights are being computed</span>
+          {map !== null && !map.exact && typeof selection.layer === "number" && (
+            <span class="is-late">
+              {asides.length > 0 && " · "}from the thumbnail; exact weights are being computed
+            </span>
           )}
         </>
       }
@@ -199,7 +163,7 @@ function AttentionPanel(): JSX.Element {
               width={size.value.width}
               ratio={size.value.ratio}
               layer={map.layer}
-              heads={chosen.heads?.length ? chosen.heads : [map.head]}
+              heads={selection.heads?.length ? selection.heads : [map.head]}
               hideFirst={hidden}
               onChoose={(layer, index) => select({ layer, heads: [index] })}
               onRelease={release}
@@ -231,14 +195,15 @@ function announcement(map: HeadMap, picture: Picture, at: Partial<Cell>): string
 function asideWords(
   picture: Picture | null,
   map: HeadMap | null,
-  chosen: Partial<Selection>,
+  selection: Partial<Selection>,
   hiddenShare: number | null,
 ): string[] {
   if (picture === null || map === null) return [];
   const words: string[] = [];
   if (hiddenShare !== null) words.push(`first token hidden: ${Math.round(hiddenShare * 100)} % of the mass`);
-  if (typeof chosen.layer !== "number") words.push("no head is chosen: click one for its exact weights");
-  else if (map.exact && map.block > 1) words.push(`each cell is the largest of ${map.block} × ${map.block} weights`);
+  if (typeof selection.layer !== "number") words.push("no head is chosen: click one for its exact weights");
+  else if (map.exact && map.block > 1)
+    words.push(`each cell is the largest of ${map.block} × ${map.block} weights`);
   if (picture.sampled !== null) {
     words.push(`thumbnails: sampled ${picture.sampled} of ${picture.positions} rows, exactly computed`);
   }

@@ -12,7 +12,8 @@ const WIDTH = 640;
 /** A causal map: every query attends to all keys up to itself, most of all to the first. */
 function weights(size: number): Float32Array {
   const values = new Float32Array(size * size);
-  for (let row = 0; row < size; row++) for (let col = 0; col <= row; col++) values[row * size + col] = (size - col) / 10;
+  for (let row = 0; row < size; row++)
+    for (let col = 0; col <= row; col++) values[row * size + col] = (size - col) / 10;
   return values;
 }
 
@@ -67,7 +68,18 @@ function clickCell(row: number, col: number): void {
   const labels = TEXTS.map((text) => text.trim());
   const room = listBeside(3, 3, WIDTH) ? WIDTH - LIST_WIDTH - LIST_GAP : WIDTH;
   const box = boxOf(layoutMap(3, 3, labels, labels, room, 1).lattice, { row, col });
-  map().dispatchEvent(new MouseEvent("click", { clientX: box.left + 2, clientY: box.top + 2, bubbles: true }));
+  map().dispatchEvent(
+    new MouseEvent("click", { clientX: box.left + 2, clientY: box.top + 2, bubbles: true }),
+  );
+}
+
+/** The table of weights, unfolded. */
+async function table(): Promise<HTMLElement> {
+  const details = el.querySelector(".explorer-weights details") as HTMLDetailsElement;
+  details.open = true;
+  details.dispatchEvent(new Event("toggle"));
+  await settled();
+  return el.querySelector("tbody") as HTMLElement;
 }
 
 function press(target: HTMLElement, key: string): void {
@@ -93,7 +105,9 @@ describe("selection", () => {
   it("is written by a click on a cell, and let go by a second one", async () => {
     const model = await mount(state());
     clickCell(2, 1);
-    expect(model.saves[0]).toEqual({ selection: { layer: 1, heads: [2], query: 2, key: 1, stack: null, kind: "attn" } });
+    expect(model.saves[0]).toEqual({
+      selection: { layer: 1, heads: [2], query: 2, key: 1, stack: null, kind: "attn" },
+    });
     await settled();
     expect(el.querySelector("[aria-live]")?.textContent).toBe("Layer 1, head 2: “ to” → “ Mary” 0.200");
     clickCell(2, 1);
@@ -103,14 +117,18 @@ describe("selection", () => {
   it("is written by a click on a thumbnail", async () => {
     const model = await mount(state());
     const box = boxOf(layoutHeads(LAYERS, HEADS, WIDTH, 1).lattice, { row: 0, col: 3 });
-    heads().dispatchEvent(new MouseEvent("click", { clientX: box.left + 1, clientY: box.top + 1, bubbles: true }));
+    heads().dispatchEvent(
+      new MouseEvent("click", { clientX: box.left + 1, clientY: box.top + 1, bubbles: true }),
+    );
     expect(model.saves[0]).toMatchObject({ selection: { layer: 3, heads: [0], query: null } });
   });
 
   it("does not choose a head that its layer lacks", async () => {
     const model = await mount(state());
     const box = boxOf(layoutHeads(LAYERS, HEADS, WIDTH, 1).lattice, { row: 2, col: 2 });
-    heads().dispatchEvent(new MouseEvent("click", { clientX: box.left + 1, clientY: box.top + 1, bubbles: true }));
+    heads().dispatchEvent(
+      new MouseEvent("click", { clientX: box.left + 1, clientY: box.top + 1, bubbles: true }),
+    );
     expect(model.saves).toEqual([]);
   });
 
@@ -124,9 +142,30 @@ describe("selection", () => {
     expect(map().querySelector(".is-col.is-chosen")?.textContent).toBe("When");
   });
 
+  it("marks nothing that the text does not have", async () => {
+    const model = await mount(state());
+    model.arrive("selection", { layer: 1, heads: [2], query: 77, key: 1, stack: null, kind: "attn" });
+    await settled();
+    expect(map().querySelectorAll(".is-row.is-chosen").length).toBe(0);
+    expect(map().querySelectorAll(".is-col.is-chosen").length).toBe(1);
+  });
+
+  it("gets the head that is seen when a cell is clicked and no head was chosen", async () => {
+    const nobody = { layer: null, heads: null, query: null, key: null, stack: null, kind: "attn" };
+    const model = await mount({ ...state(), selection: nobody });
+    expect(words()).toContain("no head is chosen");
+    clickCell(1, 0);
+    expect(model.saves[0]).toEqual({ selection: { ...nobody, layer: 0, heads: [0], query: 1, key: 0 } });
+  });
+
   it("stays inside the model, whatever it says", async () => {
     const model = await mount(state());
-    for (const odd of [{}, null, { layer: 99, heads: [-4], query: 77, key: 77 }, { layer: null, heads: [] }]) {
+    for (const odd of [
+      {},
+      null,
+      { layer: 99, heads: [-4], query: 77, key: 77 },
+      { layer: null, heads: [] },
+    ]) {
       model.arrive("selection", odd);
       await settled();
       expect(el.querySelector(".explorer-fault")).toBeNull();
@@ -146,7 +185,14 @@ describe("keys", () => {
       await settled();
     }
     // Layer 2 has two heads: walking into it from head 2 ends on head 1.
-    expect(walked).toEqual([[2, 1], [3, 1], [3, 0], [0, 0], [3, 0], [3, 1]]);
+    expect(walked).toEqual([
+      [2, 1],
+      [3, 1],
+      [3, 0],
+      [0, 0],
+      [3, 0],
+      [3, 1],
+    ]);
   });
 
   it("walk the cells of the map; Enter chooses, Escape lets go", async () => {
@@ -224,12 +270,14 @@ describe("what is shown", () => {
     expect(words()).toContain("sampled 2 of 3 rows, exactly computed");
     press(map(), "Home");
     await settled();
-    expect(el.querySelector("[role=tooltip]")?.textContent).toContain("0.250, the largest in a block of 1 × 2");
+    expect(el.querySelector("[role=tooltip]")?.textContent).toContain(
+      "0.250, the largest in a block of 1 × 2",
+    );
   });
 
   it("lists the row's weights as a table", async () => {
     await mount(state());
-    const cells = [...el.querySelectorAll("tbody tr")].map((row) => row.textContent);
+    const cells = [...(await table()).querySelectorAll("tr")].map((row) => row.textContent);
     expect(cells).toEqual(["0“When”0.300", "1“ Mary”0.200", "2“ to”0.100"]);
   });
 
@@ -243,7 +291,7 @@ describe("what is shown", () => {
   it("draws a map of one token", async () => {
     await mount({ ...state(["Hello"]) });
     expect(map().getAttribute("aria-rowcount")).toBe("1");
-    expect(el.querySelector("tbody")?.textContent).toBe("0“Hello”0.100");
+    expect((await table()).textContent).toBe("0“Hello”0.100");
   });
 
   it("is a quiet skeleton before the first picture, and fills the room when it comes", async () => {
@@ -301,7 +349,10 @@ describe("the worst day", () => {
 
   it("shows the thumbnail and an error card for a malformed map", async () => {
     const traits = state();
-    await mount({ ...traits, matrix: { ...(traits["matrix"] as object), data: wired(new Float32Array(4), [2, 2]) } });
+    await mount({
+      ...traits,
+      matrix: { ...(traits["matrix"] as object), data: wired(new Float32Array(4), [2, 2]) },
+    });
     expect(el.querySelector(".explorer-fault")?.textContent).toContain("The chosen head cannot be read.");
     expect(map()).not.toBeNull();
   });
@@ -311,7 +362,7 @@ describe("the worst day", () => {
     const values = weights(3);
     values[6] = NaN;
     await mount({ ...traits, matrix: { ...(traits["matrix"] as object), data: wired(values, [3, 3]) } });
-    expect(el.querySelector("tbody")?.textContent).toContain("“When”not a number");
+    expect((await table()).textContent).toContain("“When”not a number");
   });
 
   it("shows tokens with markup as text", async () => {

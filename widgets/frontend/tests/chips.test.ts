@@ -12,12 +12,19 @@ describe("chips", () => {
   it("puts the pieces of one character into one chip", () => {
     const pieces = [1, 2, 3].map((part) => token("世", { group: 1, part, parts: 3 }));
     const found = chips([token("a"), ...pieces, token("b", { group: 2 })]);
-    expect(found.map((chip) => [chip.text, chip.indices])).toEqual([["a", [0]], ["世", [1, 2, 3]], ["b", [4]]]);
+    expect(found.map((chip) => [chip.text, chip.indices])).toEqual([
+      ["a", [0]],
+      ["世", [1, 2, 3]],
+      ["b", [4]],
+    ]);
   });
 
   it("keeps equal neighbours apart when they are different characters", () => {
     const twice = [0, 1].flatMap((group) => [1, 2].map((part) => token("好", { group, part, parts: 2 })));
-    expect(chips(twice).map((chip) => chip.indices)).toEqual([[0, 1], [2, 3]]);
+    expect(chips(twice).map((chip) => chip.indices)).toEqual([
+      [0, 1],
+      [2, 3],
+    ]);
   });
 
   it("joins pieces that each carry their own bytes", () => {

@@ -9,11 +9,20 @@ describe("decode", () => {
       expect([...floats.values]).toEqual([0.5, -2, 1e9]);
       expect([...decode(wired(new Int32Array([1, -7]), [2], shift), "view.x").values]).toEqual([1, -7]);
     }
-    expect([...decodeBytes(wired(new Uint8Array([1, 2, 3, 4]), [2, 2]), "view.x", 2).values]).toEqual([1, 2, 3, 4]);
+    expect([...decodeBytes(wired(new Uint8Array([1, 2, 3, 4]), [2, 2]), "view.x", 2).values]).toEqual([
+      1, 2, 3, 4,
+    ]);
   });
 
   it("widens halves", () => {
-    const bits = { 0x3c00: 1, 0xc000: -2, 0x0001: 2 ** -24, 0x7bff: 65504, 0x3555: 0.333251953125, 0x7c00: Infinity };
+    const bits = {
+      0x3c00: 1,
+      0xc000: -2,
+      0x0001: 2 ** -24,
+      0x7bff: 65504,
+      0x3555: 0.333251953125,
+      0x7c00: Infinity,
+    };
     for (const [half, value] of Object.entries(bits)) expect(halfToNumber(Number(half))).toBe(value);
     expect(halfToNumber(0x7e00)).toBeNaN();
     expect(Object.is(halfToNumber(0x8000), -0)).toBe(true);

@@ -1,5 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { type Rgb, type TableKind, cssColor, inkOn, pixelsOver, signedIndex, tableOf, weightIndex } from "../src/shared";
+import {
+  type Rgb,
+  type TableKind,
+  cssColor,
+  inkOn,
+  pixelsOver,
+  signedIndex,
+  tableOf,
+  weightIndex,
+} from "../src/shared";
 
 const KINDS: readonly (readonly [TableKind, boolean])[] = [
   ["weight", false],
@@ -18,7 +27,10 @@ describe.each(KINDS)("the table %s, dark: %s", (kind, dark) => {
   it("equals matplotlib's over its own surface", () => {
     const pixels = pixelsOver(table, table.surface);
     for (let index = 0; index < 256; index++) {
-      expect(channels(pixels[index] as number)).toEqual([...table.opaque.subarray(index * 3, index * 3 + 3), 255]);
+      expect(channels(pixels[index] as number)).toEqual([
+        ...table.opaque.subarray(index * 3, index * 3 + 3),
+        255,
+      ]);
     }
   });
 
@@ -47,6 +59,8 @@ describe.each(KINDS)("the table %s, dark: %s", (kind, dark) => {
 
 it("finds the entry of a value, whatever arrives", () => {
   expect([0, 1, 0.5, NaN, -3, 9].map(weightIndex)).toEqual([0, 255, 128, 0, 0, 255]);
-  expect([-2, 0, 2, NaN, 99, -Infinity].map((value) => signedIndex(value, 2))).toEqual([0, 128, 255, 128, 255, 0]);
+  expect([-2, 0, 2, NaN, 99, -Infinity].map((value) => signedIndex(value, 2))).toEqual([
+    0, 128, 255, 128, 255, 0,
+  ]);
   expect(signedIndex(1, 0)).toBe(128);
 });

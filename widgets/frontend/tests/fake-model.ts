@@ -46,7 +46,8 @@ export class FakeModel implements HostModel {
 
   /** Python sends a message. */
   message(content: unknown): void {
-    for (const callback of this.#listeners.get("msg:custom") ?? []) (callback as (value: unknown) => void)(content);
+    for (const callback of this.#listeners.get("msg:custom") ?? [])
+      (callback as (value: unknown) => void)(content);
   }
 
   get listening(): number {
@@ -64,8 +65,17 @@ export function tokensOf(...texts: string[]): WireToken[] {
 }
 
 /** An array as Python sends it, in the middle of a larger buffer as hosts deliver them. */
-export function wired(values: Uint8Array | Float32Array | Int32Array | Uint16Array, shape: number[], shift = 3): WireArray {
-  const names = { Uint8Array: "uint8", Float32Array: "float32", Int32Array: "int32", Uint16Array: "float16" } as const;
+export function wired(
+  values: Uint8Array | Float32Array | Int32Array | Uint16Array,
+  shape: number[],
+  shift = 3,
+): WireArray {
+  const names = {
+    Uint8Array: "uint8",
+    Float32Array: "float32",
+    Int32Array: "int32",
+    Uint16Array: "float16",
+  } as const;
   const bytes = new Uint8Array(values.byteLength + shift + 5);
   bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), shift);
   const dtype = names[values.constructor.name as keyof typeof names];
@@ -73,7 +83,15 @@ export function wired(values: Uint8Array | Float32Array | Int32Array | Uint16Arr
 }
 
 export function common(changes: Partial<CommonState> = {}): CommonState {
-  const status = { state: "live", request: 1, ms: 61, note: "", progress: null, progress_note: "", error: null } as const;
+  const status = {
+    state: "live",
+    request: 1,
+    ms: 61,
+    note: "",
+    progress: null,
+    progress_note: "",
+    error: null,
+  } as const;
   const about = { name: "sample", dtype: "float32", device: "cpu", context: 8192 };
   return { title: "Attention", text: "a b", about, status, view: {}, ...changes };
 }

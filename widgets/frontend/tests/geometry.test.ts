@@ -15,7 +15,13 @@ describe("hit test", () => {
   });
 
   it("finds nothing beside the map", () => {
-    for (const [x, y] of [[39.9, 22], [45, 19.9], [90, 22], [45, 44], [NaN, 22]] as const) {
+    for (const [x, y] of [
+      [39.9, 22],
+      [45, 19.9],
+      [90, 22],
+      [45, 44],
+      [NaN, 22],
+    ] as const) {
       expect(cellAt(lattice, x, y)).toBeNull();
     }
   });

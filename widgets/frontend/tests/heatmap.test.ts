@@ -10,12 +10,19 @@ const table = Uint32Array.from({ length: 256 }, (_, index) => index + 1000);
 function drawn(source: Cells, width: number, height: number, gap = 0): number[][] {
   const data = new Uint32Array(width * height);
   blit({ data, width, height }, source, table, { left: 0, top: 0, width, height, gap });
-  return Array.from({ length: height }, (_, y) => [...data.subarray(y * width, (y + 1) * width)].map((p) => p && p - 1000));
+  return Array.from({ length: height }, (_, y) =>
+    [...data.subarray(y * width, (y + 1) * width)].map((p) => p && p - 1000),
+  );
 }
 
 describe("maxPool", () => {
   it("keeps the largest of every block", () => {
-    const source = cells([[1, 2, 3, 9], [4, 0, 0, 0], [0, 0, 7, 0], [0, 8, 0, 0]]);
+    const source = cells([
+      [1, 2, 3, 9],
+      [4, 0, 0, 0],
+      [0, 0, 7, 0],
+      [0, 8, 0, 0],
+    ]);
     expect([...maxPool(source, 2, 2).values]).toEqual([4, 9, 8, 7]);
   });
 
@@ -36,11 +43,29 @@ describe("maxPool", () => {
 
 describe("blit", () => {
   it("gives every cell whole pixels of one colour", () => {
-    expect(drawn(cells([[1, 2], [3, 4]]), 4, 4)).toEqual([[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]);
+    expect(
+      drawn(
+        cells([
+          [1, 2],
+          [3, 4],
+        ]),
+        4,
+        4,
+      ),
+    ).toEqual([
+      [1, 1, 2, 2],
+      [1, 1, 2, 2],
+      [3, 3, 4, 4],
+      [3, 3, 4, 4],
+    ]);
   });
 
   it("leaves the gap at the end of every cell empty", () => {
-    expect(drawn(cells([[1, 2]]), 6, 3, 1)).toEqual([[1, 1, 0, 2, 2, 0], [1, 1, 0, 2, 2, 0], [0, 0, 0, 0, 0, 0]]);
+    expect(drawn(cells([[1, 2]]), 6, 3, 1)).toEqual([
+      [1, 1, 0, 2, 2, 0],
+      [1, 1, 0, 2, 2, 0],
+      [0, 0, 0, 0, 0, 0],
+    ]);
   });
 
   it("shows the largest value where cells are smaller than pixels", () => {

@@ -29,7 +29,9 @@ describe("mountPanel", () => {
     const model = new FakeModel({ ...common({ text: "<b>" }) });
     mountPanel(Fragile).render({ model, el, signal: view.signal });
     await settled();
-    expect(el.querySelector("[role=alert] p")?.textContent).toBe("The panel could not be drawn. cannot draw <b>");
+    expect(el.querySelector("[role=alert] p")?.textContent).toBe(
+      "The panel could not be drawn. cannot draw <b>",
+    );
     broken.value = false;
     model.arrive("view", { request: 2 });
     await settled();

@@ -24,10 +24,13 @@ async function strip(props: Omit<TokenStripProps, "label">): Promise<HTMLElement
   return el;
 }
 
-const piece = (el: HTMLElement, index: number): HTMLElement => el.querySelector(`[data-index='${index}']`) as HTMLElement;
+const piece = (el: HTMLElement, index: number): HTMLElement =>
+  el.querySelector(`[data-index='${index}']`) as HTMLElement;
 
 async function press(key: string): Promise<void> {
-  document.activeElement?.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+  document.activeElement?.dispatchEvent(
+    new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }),
+  );
   await settled();
 }
 
@@ -48,7 +51,9 @@ describe("the token strip", () => {
 
   it("lets Tab in at one place and walks with the arrows", async () => {
     const el = await strip({ tokens: tokensOf("a", "b", "c") });
-    expect([...el.querySelectorAll("[tabindex='0']")].map((at) => at.getAttribute("data-index"))).toEqual(["0"]);
+    expect([...el.querySelectorAll("[tabindex='0']")].map((at) => at.getAttribute("data-index"))).toEqual([
+      "0",
+    ]);
     piece(el, 0).focus();
     const walked: (string | null)[] = [];
     for (const key of ["ArrowRight", "End", "ArrowRight", "ArrowLeft", "Home", "ArrowLeft"]) {

@@ -44,14 +44,19 @@ export function decode(wire: unknown, what: string): Decoded {
     throw new Error(`${what} is no array: an object with data, dtype and shape was expected.`);
   }
   const { data, dtype, shape } = array as WireArray;
-  if (!(dtype in BYTES)) throw new Error(`${what} has the dtype ${String(dtype)}; ${Object.keys(BYTES).join(", ")} are known.`);
+  if (!(dtype in BYTES))
+    throw new Error(`${what} has the dtype ${String(dtype)}; ${Object.keys(BYTES).join(", ")} are known.`);
   if (!Array.isArray(shape) || shape.some((size) => !Number.isInteger(size) || size < 0)) {
-    throw new Error(`${what} has the shape ${JSON.stringify(shape)}; whole numbers of at least 0 were expected.`);
+    throw new Error(
+      `${what} has the shape ${JSON.stringify(shape)}; whole numbers of at least 0 were expected.`,
+    );
   }
   const count = shape.reduce((product, size) => product * size, 1);
   const bytes = count * BYTES[dtype];
   if (data.byteLength !== bytes) {
-    throw new Error(`${what} has ${data.byteLength} bytes; ${dtype} of shape [${shape.join(", ")}] needs ${bytes}.`);
+    throw new Error(
+      `${what} has ${data.byteLength} bytes; ${dtype} of shape [${shape.join(", ")}] needs ${bytes}.`,
+    );
   }
   return { values: numbers(data, dtype, count), shape };
 }
@@ -61,7 +66,9 @@ function numbers(data: DataView, dtype: WireArray["dtype"], count: number): Numb
   // A typed array must start at a multiple of its element size; a view inside a message often does not.
   const width = BYTES[dtype];
   const aligned = data.byteOffset % width === 0;
-  const buffer = aligned ? data.buffer : data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength);
+  const buffer = aligned
+    ? data.buffer
+    : data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength);
   const offset = aligned ? data.byteOffset : 0;
   if (dtype === "float32") return new Float32Array(buffer, offset, count);
   if (dtype === "int32") return new Int32Array(buffer, offset, count);
@@ -75,7 +82,8 @@ function numbers(data: DataView, dtype: WireArray["dtype"], count: number): Numb
  */
 export function decodeFloats(wire: unknown, what: string, axes: number): Decoded<Float32Array> {
   const found = decode(wire, what);
-  if (!(found.values instanceof Float32Array)) throw new Error(`${what} must hold float16 or float32 values.`);
+  if (!(found.values instanceof Float32Array))
+    throw new Error(`${what} must hold float16 or float32 values.`);
   expectAxes(found.shape, what, axes);
   return { values: found.values, shape: found.shape };
 }

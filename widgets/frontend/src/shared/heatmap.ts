@@ -44,7 +44,8 @@ export function maxPool(cells: Cells, toRows: number, toCols: number): Cells {
     const last = until(col, toCols, cols);
     for (let row = 0; row < rows; row++) {
       let most = 0;
-      for (let at = from(col, toCols, cols); at < last; at++) most = Math.max(most, values[row * cols + at] as number);
+      for (let at = from(col, toCols, cols); at < last; at++)
+        most = Math.max(most, values[row * cols + at] as number);
       narrow[row * toCols + col] = most;
     }
   }
@@ -53,7 +54,8 @@ export function maxPool(cells: Cells, toRows: number, toCols: number): Cells {
     const last = until(row, toRows, rows);
     for (let col = 0; col < toCols; col++) {
       let most = 0;
-      for (let at = from(row, toRows, rows); at < last; at++) most = Math.max(most, narrow[at * toCols + col] as number);
+      for (let at = from(row, toRows, rows); at < last; at++)
+        most = Math.max(most, narrow[at * toCols + col] as number);
       pooled[row * toCols + col] = most;
     }
   }

@@ -9,7 +9,10 @@ import { TooltipControl } from "./tooltip";
 import type { Fault } from "./wire";
 
 /** Shows an error card where drawing threw, and draws anew when the next picture or selection arrives. */
-class Guard extends Component<{ model: PanelModel<unknown>; children: ComponentChildren }, { fault: Fault | null }> {
+class Guard extends Component<
+  { model: PanelModel<unknown>; children: ComponentChildren },
+  { fault: Fault | null }
+> {
   override state = { fault: null as Fault | null };
 
   override componentDidMount(): void {

@@ -19,7 +19,11 @@ export function checkView(view: Partial<View>): View {
   for (const token of view.tokens) {
     if (typeof token?.text !== "string") throw new Error("view.tokens holds something that has no text.");
   }
-  return { request: view.request ?? 0, tokens: view.tokens, notes: Array.isArray(view.notes) ? view.notes : [] };
+  return {
+    request: view.request ?? 0,
+    tokens: view.tokens,
+    notes: Array.isArray(view.notes) ? view.notes : [],
+  };
 }
 
 /** The newest readable picture in `view`, as a signal. */
@@ -31,7 +35,10 @@ export function pictureOf<V extends View, P>(
   return computed(() => {
     const arrived: unknown = view.value;
     if (arrived === null || typeof arrived !== "object") {
-      return { picture: last, fault: faultOf(new Error("view is no dictionary."), "The picture cannot be read.") };
+      return {
+        picture: last,
+        fault: faultOf(new Error("view is no dictionary."), "The picture cannot be read."),
+      };
     }
     if (Object.keys(arrived).length === 0) return { picture: last, fault: null };
     try {
@@ -52,5 +59,8 @@ export function pictureOf<V extends View, P>(
  */
 export function usePicture<V extends View, P>(read: (view: V) => P): ReadonlySignal<Picture<P>> {
   const model = useModel<CommonState>();
-  return useMemo(() => pictureOf<V, P>(model.trait("view") as ReadonlySignal<Partial<V>>, read), [model, read]);
+  return useMemo(
+    () => pictureOf<V, P>(model.trait("view") as ReadonlySignal<Partial<V>>, read),
+    [model, read],
+  );
 }

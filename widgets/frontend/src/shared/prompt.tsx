@@ -55,7 +55,10 @@ export function Prompt(): JSX.Element {
         `${LONGEST.toLocaleString("en")} are not sent to the model. Shorten it.`;
       return;
     }
-    note.value = whole === element.value ? "" : "A half of a character pair stands alone; the model reads it as “\ufffd”.";
+    note.value =
+      whole === element.value
+        ? ""
+        : "A half of a character pair stands alone; the model reads it as “\ufffd”.";
     if (whole === text.peek()) return;
     rule.current.send(whole);
     model.write({ text: whole });

@@ -47,7 +47,9 @@ export function isDark(el: Element): boolean {
   const behind = surfaceBehind(el);
   if (behind !== null) return lightness(behind) < 0.5;
   // Nothing on the page says anything: an unstyled page is white unless the reader asked the browser otherwise.
-  return getComputedStyle(html).colorScheme.includes("dark") && matchMedia("(prefers-color-scheme: dark)").matches;
+  return (
+    getComputedStyle(html).colorScheme.includes("dark") && matchMedia("(prefers-color-scheme: dark)").matches
+  );
 }
 
 export interface Theme {

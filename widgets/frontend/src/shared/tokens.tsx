@@ -62,7 +62,8 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
 
   const look = (index: number | null, element: Element | null): void => {
     onHover?.(index);
-    if (index !== null && element) tooltip.showAt(element, tip ? tip(index) : <Facts tokens={tokens} index={index} />);
+    if (index !== null && element)
+      tooltip.showAt(element, tip ? tip(index) : <Facts tokens={tokens} index={index} />);
     else tooltip.hide();
   };
   const pieceOf = (event: Event): Element | null => (event.target as Element).closest("[data-index]");
@@ -74,7 +75,12 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
     const here = indexOf(event);
     if (here === null || event.ctrlKey || event.metaKey || event.altKey) return;
     const forward = rtl ? -1 : 1;
-    const steps: Record<string, number> = { ArrowRight: here + forward, ArrowLeft: here - forward, Home: 0, End: last };
+    const steps: Record<string, number> = {
+      ArrowRight: here + forward,
+      ArrowLeft: here - forward,
+      Home: 0,
+      End: last,
+    };
     const target = steps[event.key];
     if (target !== undefined) {
       focused.value = Math.max(0, Math.min(last, target));
@@ -112,7 +118,12 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
         onKeyDown={walk}
       >
         {shown.map((chip) => (
-          <ChipView key={chip.indices[0]} chip={chip} strip={props} entry={chip.indices.includes(entry) ? entry : null} />
+          <ChipView
+            key={chip.indices[0]}
+            chip={chip}
+            strip={props}
+            entry={chip.indices.includes(entry) ? entry : null}
+          />
         ))}
       </div>
       {shown.length < all.length && (
@@ -196,7 +207,8 @@ class ChipView extends Component<ChipProps> {
     // Of a character in pieces the mark says which one is meant: the piece in question, else the first.
     const marked = chip.indices.find((index) => index === strip.active) ?? chip.indices[0] ?? 0;
     const token = strip.tokens[marked];
-    const mark = token && token.parts > 1 ? <small class="explorer-part">{`${token.part}/${token.parts}`}</small> : null;
+    const mark =
+      token && token.parts > 1 ? <small class="explorer-part">{`${token.part}/${token.parts}`}</small> : null;
     if (whole) return piece(marked, [text, mark], `explorer-chip is-${chip.kind}`);
     const inks = new Set(chip.indices.map((index) => strip.colorOf?.(index)?.ink ?? null));
     const mixedInk = inks.size > 1 ? " is-mixed" : "";
