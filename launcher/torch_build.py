@@ -96,6 +96,7 @@ def install(project: Project, free: Callable[[int], None]) -> None:
     Raises:
         Stop: there is no room for it, or pip failed.
     """
+    say("      Looking for the build that suits this machine ...")
     choice = choose(project)
     say(f"      {choice.requirement.replace('==', ' ')}: {choice.why}.")
     if choice.download is not None:
