@@ -82,7 +82,8 @@ class SamplingPanel(Panel):
             raise Refused(f"max_new_tokens={max_new_tokens} is out of range; use 1 to {_LONGEST}.")
         self._runs += 1
         run, text, settings = self._runs, self.text, self.sampling
-        self._publish(generated=self._run_state(run, "running", "", [], settings))
+        working = {**self._status("working", progress=0.0, progress_note="generating"), "ms": self.status.get("ms")}
+        self._publish(status=working, generated=self._run_state(run, "running", "", [], settings))
         self._submit("generate", lambda job: self._write(job, run, text, settings, max_new_tokens), background=True)
 
     def stop(self) -> None:
@@ -135,11 +136,13 @@ class SamplingPanel(Panel):
                 job.progress(len(steps) / max_new_tokens, "generating")
                 if job.cancelled():
                     writing.stop()
-            state, ended = ("stopped" if job.cancelled() else "done"), writing.ended
+            state, ended = ("stopped" if job.cancelled() else "done"), writing.ended or ""
         except Cancelled:
             state, ended = "stopped", "stopped"
         finally:
             self._publish(generated=self._run_state(run, state, ended, steps, settings))
+            if self.status["state"] == "working":
+                self._publish(status={**self.status, "state": "live", "progress": None, "progress_note": ""})
 
     @staticmethod
     def _step(step: Step) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import json
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -223,6 +225,106 @@ def test_attribution_gives_both_methods_and_their_proof(show: Callable[..., Any]
     panel.wait(MINUTE)
     assert panel.view["against"]["text"] == " cold"
     assert panel.view["results"]["input_x_gradient"]["difference"] < 0
+
+
+def test_the_browser_gets_the_whole_row_and_enough_names(show: Callable[..., Any], sample: explorer.Model) -> None:
+    text = "the the the cat sat on the"
+    panel = show(SamplingPanel, text)
+    panel.wait(MINUTE)
+    row = sample.next_token(text)
+    np.testing.assert_allclose(decode(panel.view["logits"]), row.logits.numpy(), atol=1e-5)
+    assert decode(panel.view["prompt_ids"]).tolist() == sorted(set(sample.read(text).ids))
+    names = dict(zip(decode(panel.view["label_ids"]).tolist(), panel.view["labels"], strict=True))
+    for penalty in (0.5, 1.0, 2.0):
+        top = row.under(explorer.Sampling(repetition_penalty=penalty)).top(24)
+        assert [names[token]["text"] for token in top["id"]] == top["token"].tolist()
+
+
+class Sent:
+    """What a panel sends to its views."""
+
+    def __init__(self, panel: Any) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.first = threading.Event()
+        send = panel.send
+
+        def record(content: dict[str, Any], buffers: Any = None) -> None:
+            self.messages.append(json.loads(json.dumps(content)))
+            self.first.set()
+            send(content, buffers)
+
+        panel.send = record
+
+
+def test_generation_streams_what_the_engine_writes(show: Callable[..., Any], sample: explorer.Model) -> None:
+    panel = show(SamplingPanel, "人工智能是")
+    panel.wait(MINUTE)
+    sent = Sent(panel)
+    asked = {"temperature": 0.8, "top_k": 40, "seed": 5}
+    panel._handle_custom_msg({"type": "generate", "max_new_tokens": 12, "settings": asked}, [])
+    panel.wait(MINUTE)
+    writing = sample.generate("人工智能是", explorer.Sampling(temperature=0.8, top_k=40, seed=5), 12).finish()
+    steps = panel.generated["steps"]
+    assert [step["id"] for step in steps] == writing.ids
+    assert [step["text"] for step in steps] == [token.text for token in writing.tokens]
+    assert [step["group"] for step in steps] == [token.group for token in writing.tokens]
+    assert steps[3]["probability"] == pytest.approx(writing.steps[3].probability, abs=1e-5)
+    assert len(steps[3]["alternatives"]) == 8
+    assert panel.generated["state"] == "done"
+    assert panel.sampling == explorer.Sampling(temperature=0.8, top_k=40, seed=5)
+    streamed: dict[int, Any] = {}
+    for message in sent.messages:
+        streamed[message["index"]] = message["step"]  # a later message about a step replaces the earlier one
+    assert [streamed[index]["text"] for index in range(12)] == [step["text"] for step in steps]
+    assert panel.status["state"] == "live"
+
+
+@pytest.mark.parametrize("how", ["stop", "message", "text"])
+def test_generation_stops(show: Callable[..., Any], how: str) -> None:
+    panel = show(SamplingPanel, "Once upon a time")
+    panel.wait(MINUTE)
+    sent = Sent(panel)
+    panel.generate(1000)
+    assert sent.first.wait(MINUTE)
+    if how == "stop":
+        panel.stop()
+    elif how == "message":
+        panel._handle_custom_msg({"type": "stop"}, [])
+    else:
+        panel.text = "Something else"
+    panel.wait(MINUTE)
+    assert panel.generated["state"] == "stopped"
+    assert 0 < len(panel.generated["steps"]) < 1000
+    assert panel.status["state"] == "live"
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"temperature": -1}, "temperature"),
+        ({"top_p": 2}, "top_p"),
+        ({"top_k": -3}, "top_k"),
+        ({"nonsense": 1}, "nonsense"),
+    ],
+)
+def test_settings_out_of_range_are_refused_and_the_old_ones_stay(
+    show: Callable[..., Any], settings: dict[str, Any], word: str
+) -> None:
+    panel = show(SamplingPanel, "Hello")
+    panel.wait(MINUTE)
+    before = panel.settings
+    with pytest.raises(explorer.Refused, match=word):
+        panel.settings = {**before, **settings}
+    assert panel.settings == before
+    panel.set_state({"settings": {**before, **settings}})
+    assert panel.settings == before
+    assert word in panel.status["error"]["message"]
+    panel._handle_custom_msg({"type": "generate", "max_new_tokens": 0, "settings": {}}, [])
+    assert "max_new_tokens" in panel.status["error"]["message"]
+    panel.sampling = explorer.Sampling(temperature=0.0, top_k=10**9, top_p=0.0)
+    panel.generate(2)
+    panel.wait(MINUTE)
+    assert len(panel.generated["steps"]) == 2
 
 
 @pytest.mark.parametrize("kind", PANELS)
