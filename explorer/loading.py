@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from explorer import samples
@@ -52,8 +53,8 @@ def load(
             raise Refused(f"revision={revision!r} has no meaning for the sample {name!r}; leave it out.")
         title, where = samples.SAMPLES[name].title, str(samples.folder(name))
     else:
+        _check_source(name)
         title, where = (Path(name).name if Path(name).is_dir() else name), name
-        _check_source(where)
     options: dict[str, Any] = {} if revision is None else {"revision": revision}
     try:
         config = AutoConfig.from_pretrained(where, **options)
@@ -62,7 +63,7 @@ def load(
         tokenizer = AutoTokenizer.from_pretrained(where, **options)
     except Refused:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise Refused(f"source={name!r} could not be opened: {_first_sentence(error)}") from error
     return Model(hf.to(place), tokenizer, title)
 
@@ -87,6 +88,8 @@ def attach(model: PreTrainedModel, tokenizer: Any | None = None) -> Model:
 
 
 def _check_source(where: str) -> None:
+    if not where.strip():
+        raise Refused("source='' is empty; leave it out for the sample, or give a folder or a Hub id.")
     path = Path(where)
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -95,8 +98,6 @@ def _check_source(where: str) -> None:
     looks_like_a_path = path.is_absolute() or where.startswith((".", "~")) or where.count("/") > 1 or "\\" in where
     if looks_like_a_path or path.exists():
         raise Refused(f"source={where!r} is not a folder; give a saved model's folder, a Hub id or a sample's name.")
-    if not where.strip():
-        raise Refused("source='' is empty; leave it out for the sample, or give a folder or a Hub id.")
 
 
 def _task(task: str | None, config: Any) -> str:
