@@ -86,6 +86,17 @@ describe("by rank", () => {
     expect(row.under(NEUTRAL).id(0)).toBe(1);
   });
 
+  test("a penalised token that ties with another stands in order of id", () => {
+    const tied = new NextToken(Float32Array.from([2, 3, 4, 2]), [2]).under({ ...NEUTRAL, repetition_penalty: 2 });
+    expect([0, 1, 2, 3].map((rank) => tied.id(rank))).toEqual([1, 0, 2, 3]);
+  });
+
+  test("mass that reaches 1 - top_p exactly is cut, as in transformers", () => {
+    const flat = new NextToken(new Float32Array(16), []);
+    expect(flat.under({ ...NEUTRAL, top_p: 0.5 }).kept).toBe(8);
+    expect(flat.under({ ...NEUTRAL, top_p: 0.51 }).kept).toBe(9);
+  });
+
   test("a vanishing temperature keeps all of the likeliest, temperature 0 the first of them", () => {
     const cold = row.under({ ...NEUTRAL, temperature: 1e-30 });
     expect([cold.kept, cold.probability(0), cold.entropy]).toEqual([2, 0.5, 1]);
