@@ -1,24 +1,97 @@
-"""Which module is which part: found by looking at one short pass, never by a model's name.
+"""What a model is made of: stacks, layers, heads, and where each part's numbers can be seen.
 
-A two-token pass shows which modules really send their attention through the registered function, with how many
-heads, and which of them sit in one run of layers. What does not show up is refused later with the reason.
+The values here are found by `explorer.discovery` and `explorer.examination`; this module only holds and shows them.
 """
 
 from __future__ import annotations
 
 import html
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
 
-from explorer.recording import Recording, evaluating, recording
+@dataclass(frozen=True)
+class Place:
+    """Where a number passes: into or out of one call of a module.
 
-# Two correct kernels may differ by rounding; a mask or scale that got lost changes logits by far more.
-_TOLERANCE = 0.02
+    Attributes:
+        path: the module's path.
+        side: "in" for what it receives, "out" for what it returns.
+        call: which call of the module in a pass, from 0; more than one where weights are shared across depth.
+        factor: what the number is multiplied with before it is added to the residual stream.
+        overwritten: whether the model changes the tensor in place later, so that it must be copied to be kept.
+    """
+
+    path: str
+    side: Literal["in", "out"]
+    call: int = 0
+    factor: float = 1.0
+    overwritten: bool = False
+
+
+@dataclass(frozen=True)
+class Heads:
+    """One attention of one layer.
+
+    Attributes:
+        path: module path of the attention.
+        call: which call of it in a pass.
+        how: "interface" where queries, keys and masks are recorded as they pass through transformers' attention
+            interface; "replay" where only the module's own eager maths gives its weights, which is run again on
+            what it received.
+        heads: query heads.
+        kv_heads: key-value heads.
+        head_width: width of one head's queries and keys.
+        value_width: width of one head's values and z.
+        causal: whether later positions are hidden.
+        projection: the output projection's path, or None where it could not be located.
+        gated: whether z is changed between attention and the output projection.
+    """
+
+    path: str
+    call: int
+    how: Literal["interface", "replay"]
+    heads: int
+    kv_heads: int
+    head_width: int
+    value_width: int
+    causal: bool
+    projection: str | None
+    gated: bool = False
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer.
+
+    Attributes:
+        path: module path.
+        call: which call of it in a pass.
+        attn: its self-attention, None where it has no softmax attention that can be recorded.
+        cross_attn: its cross-attention, or None.
+        attn_out: what self-attention (or another token mixer) adds, or None where that could not be shown.
+        cross_attn_out: what cross-attention adds, or None.
+        mlp_out: what the MLP adds, or None.
+        mid: the residual stream between attention and MLP, or None (parallel blocks have none).
+        neurons: the MLP's hidden neurons, what its last projection receives, or None.
+        router: path of the module that chooses experts, or None.
+        post_norm: whether norms stand inside the residual stream, after each addition.
+        missing: why a part could not be located.
+    """
+
+    path: str
+    call: int
+    attn: Heads | None
+    cross_attn: Heads | None
+    attn_out: Place | None
+    cross_attn_out: Place | None
+    mlp_out: Place | None
+    mid: Place | None
+    neurons: Place | None
+    router: str | None
+    post_norm: bool
+    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -26,22 +99,45 @@ class Stack:
     """A run of like layers.
 
     Attributes:
+        name: "" where a model has one stack, else "encoder", "decoder", "text", "vision".
         path: module path of the list that holds the layers.
-        layers: how many there are.
-        heads: query heads of each layer; 0 where a layer has no softmax attention that can be recorded.
-        kv_heads: key-value heads of each layer.
-        head_width: width of one head's queries and keys.
-        causal: whether later positions are hidden from earlier ones.
-        attention: module path of each layer's attention, None where there is none.
+        layers: the layers, in order of depth.
+        width: of the residual stream.
+        linked: whether each layer receives exactly what the one before it gave.
+        final_norm: path of the norm that follows the last layer, or None.
     """
 
+    name: str
     path: str
-    layers: int
-    heads: tuple[int, ...]
-    kv_heads: tuple[int, ...]
-    head_width: int
-    causal: bool
-    attention: tuple[str | None, ...]
+    layers: tuple[Layer, ...]
+    width: int
+    linked: bool
+    final_norm: str | None
+
+    @property
+    def prefix(self) -> str:
+        """What the stack's sites begin with."""
+        return f"{self.name}." if self.name else ""
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """Query heads of each layer; 0 where it has no softmax attention that can be recorded."""
+        return tuple(0 if layer.attn is None else layer.attn.heads for layer in self.layers)
+
+    @property
+    def causal(self) -> bool:
+        """Whether later positions are hidden from earlier ones."""
+        return any(layer.attn is not None and layer.attn.causal for layer in self.layers)
+
+    @property
+    def post_norm(self) -> bool:
+        return any(layer.post_norm for layer in self.layers)
+
+    @property
+    def parallel(self) -> bool:
+        """Whether attention and MLP read the same input and are added at once."""
+        both = (layer for layer in self.layers if layer.attn_out is not None and layer.mlp_out is not None)
+        return any(layer.mid is None for layer in both)
 
 
 @dataclass(frozen=True)
@@ -50,28 +146,41 @@ class Anatomy:
 
     Attributes:
         family: the architecture's name in transformers, such as "llama".
-        stack: its run of layers, or None where it could not be located.
-        width: of the residual stream, or None where the config does not say.
+        stacks: its runs of layers; empty where none could be located.
         vocabulary: number of logits, or None where the model has no vocabulary head.
         context: longest input in tokens, or None where the config sets no limit.
         parameters: number of weights.
+        experts: experts of each mixture layer, or None.
+        window: width of the sliding attention window where the config has one.
+        softcap: cap on attention scores, or None.
         backbone: module path of the part below the vocabulary head, or None where there is no head.
         missing: why layers or attention could not be located; empty where all was.
     """
 
     family: str
-    stack: Stack | None
-    width: int | None
+    stacks: tuple[Stack, ...]
     vocabulary: int | None
     context: int | None
     parameters: int
+    experts: int | None
+    window: int | None
+    softcap: float | None
     backbone: str | None
     missing: str
 
     @property
+    def stack(self) -> Stack | None:
+        """The stack whose output becomes the model's answer: the only one, or the decoder or text stack."""
+        for name in ("decoder", "text"):
+            for stack in self.stacks:
+                if stack.name == name:
+                    return stack
+        return self.stacks[-1] if self.stacks else None
+
+    @property
     def routes_attention(self) -> bool:
-        """Whether attention can be recorded."""
-        return self.stack is not None and any(self.stack.heads)
+        """Whether any attention can be recorded."""
+        return any(any(stack.heads) for stack in self.stacks)
 
     def __repr__(self) -> str:
         facts = ", ".join(f"{name} {value}" for name, value in self._facts())
@@ -87,15 +196,21 @@ class Anatomy:
 
     def _facts(self) -> list[tuple[str, object]]:
         facts: list[tuple[str, object]] = []
-        if self.stack is not None:
-            heads = sorted(set(self.stack.heads))
-            kv_heads = sorted(set(self.stack.kv_heads))
-            facts.append(("layers", self.stack.layers))
-            facts.append(("heads", "/".join(map(str, heads))))
-            facts.append(("key-value heads", "/".join(map(str, kv_heads))))
-            facts.append(("head width", self.stack.head_width))
-            facts.append(("attention", "causal" if self.stack.causal else "bidirectional"))
-        facts.append(("width", self.width or "unknown"))
+        for stack in self.stacks:
+            name = f"{stack.name} " if stack.name else ""
+            attentions = [layer.attn for layer in stack.layers if layer.attn is not None]
+            facts.append((f"{name}layers", len(stack.layers)))
+            if attentions:
+                facts.append((f"{name}heads", _each(attn.heads for attn in attentions)))
+                facts.append((f"{name}key-value heads", _each(attn.kv_heads for attn in attentions)))
+                facts.append((f"{name}head width", _each(attn.head_width for attn in attentions)))
+                facts.append((f"{name}attention", "causal" if stack.causal else "bidirectional"))
+            if len(attentions) < len(stack.layers):
+                facts.append((f"{name}layers without softmax attention", len(stack.layers) - len(attentions)))
+            facts.append((f"{name}width", stack.width))
+            blocks = "parallel" if stack.parallel else "sequential"
+            facts.append((f"{name}blocks", f"{blocks}, {'post' if stack.post_norm else 'pre'}-norm"))
+        facts += [(name, value) for name, value in self._optional() if value is not None]
         facts.append(("vocabulary", self.vocabulary or "no vocabulary head"))
         facts.append(("context", self.context or "no fixed limit"))
         facts.append(("parameters", f"{self.parameters:,}"))
@@ -103,82 +218,9 @@ class Anatomy:
             facts.append(("not available", self.missing))
         return facts
 
-
-def examine(model: nn.Module) -> Anatomy:
-    """Looks at a transformers model with two short passes, and leaves it as it was."""
-    config: Any = model.config
-    text_config = config.get_text_config()
-    head = model.get_output_embeddings()  # type: ignore[operator]
-    stack, backbone, missing = _locate(model, text_config)
-    return Anatomy(
-        family=str(config.model_type),
-        stack=stack,
-        width=getattr(text_config, "hidden_size", None),
-        vocabulary=None if head is None else int(text_config.vocab_size),
-        context=getattr(text_config, "max_position_embeddings", None),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        backbone=None if head is None else backbone,
-        missing=missing,
-    )
+    def _optional(self) -> list[tuple[str, object]]:
+        return [("experts", self.experts), ("sliding window", self.window), ("attention softcap", self.softcap)]
 
 
-def _locate(model: Any, text_config: Any) -> tuple[Stack | None, str | None, str]:
-    """The stack, the backbone and why one of them is missing."""
-    if getattr(model.config, "is_encoder_decoder", False):
-        return None, None, "encoder-decoder models have two stacks; models with one stack are read"
-    if getattr(model, "main_input_name", "input_ids") != "input_ids":
-        return None, None, f"its input is {model.main_input_name}; models that read token ids are read"
-    # Models below the model, outermost first: the first one that is called is what the head stands on.
-    below = [path for path, module in model.named_modules() if path and isinstance(module, PreTrainedModel)]
-    device = model.get_input_embeddings().weight.device
-    ids = torch.tensor([[0, min(1, text_config.vocab_size - 1)]], device=device)
-    # The two passes draw no random numbers and keep no graph: nothing of them remains.
-    with torch.no_grad():
-        with evaluating(model):
-            plain = model(input_ids=ids)[0]
-        with recording(model, attention=True, watched=below) as seen:
-            routed = model(input_ids=ids)[0]
-    backbone = next((path for path in below if path in seen.outputs), None)
-    if not seen.attention:
-        why = f"{type(model).__name__} does not send its attention through transformers' interface"
-        return None, backbone, why
-    if not _agree(plain, routed):
-        return None, backbone, "its output changes when its attention is recorded, so nothing is recorded"
-    stack, missing = _stack(model, seen)
-    return stack, backbone, missing
-
-
-def _agree(plain: Tensor, routed: Tensor) -> bool:
-    difference = (plain - routed).float().abs().max()
-    return bool(difference <= _TOLERANCE * plain.float().abs().max().clamp(min=1e-6))
-
-
-def _stack(model: nn.Module, seen: Recording) -> tuple[Stack | None, str]:
-    if any(len(calls) > 1 for calls in seen.attention.values()):
-        return None, "its layers share one attention module, which is called several times"
-    lists = {path for path, module in model.named_modules() if isinstance(module, nn.ModuleList)}
-    places: dict[str, dict[int, str]] = {}
-    for path in seen.attention:
-        # The outermost list: inner ones hold parts of one layer (experts, sub-layers).
-        found = [match for match in re.finditer(r"\.(\d+)(?=\.)", path) if path[: match.start()] in lists]
-        if not found:
-            return None, f"its attention module {path} is in no list of layers"
-        place = places.setdefault(path[: found[0].start()], {})
-        if int(found[0].group(1)) in place:
-            return None, f"layer {found[0].group(1)} of {path[: found[0].start()]} has several attention modules"
-        place[int(found[0].group(1))] = path
-    if len(places) != 1:
-        return None, f"it has {len(places)} stacks ({', '.join(sorted(places))}); models with one stack are read"
-    ((path, attention),) = places.items()
-    layers = len(model.get_submodule(path))  # type: ignore[arg-type]
-    calls = {index: seen.attention[module][0] for index, module in attention.items()}
-    first = next(iter(calls.values()))
-    return Stack(
-        path=path,
-        layers=layers,
-        heads=tuple(calls[index].heads if index in calls else 0 for index in range(layers)),
-        kv_heads=tuple(calls[index].key.shape[1] if index in calls else 0 for index in range(layers)),
-        head_width=first.query.shape[-1],
-        causal=first.causal,
-        attention=tuple(attention.get(index) for index in range(layers)),
-    ), ""
+def _each(values: Iterable[int]) -> str:
+    return "/".join(map(str, sorted(set(values))))

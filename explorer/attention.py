@@ -7,7 +7,8 @@ with the number of tokens and not with its square.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ class AttentionCall:
         softcap: c in tanh(score / c) * c, or None (Gemma 2).
         sinks: (head,) learned logits of a column that takes weight and is dropped, or None (gpt-oss).
         bias: added to the scores, broadcastable to (batch, head, query, key), or None (T5).
+        sparse: whether the kernel chose keys by a rule of its own, so that no pattern can be computed.
+        changed_pattern: (batch, head, query, key), the pattern an edit made, in place of the computed one.
     """
 
     query: Tensor
@@ -41,6 +44,12 @@ class AttentionCall:
     softcap: float | None = None
     sinks: Tensor | None = None
     bias: Tensor | None = None
+    sparse: bool = False
+    changed_pattern: Tensor | None = None
+
+    def replaced(self, **changes: Any) -> AttentionCall:
+        """The same call with other values."""
+        return replace(self, **changes)
 
     @property
     def heads(self) -> int:
@@ -66,6 +75,8 @@ class AttentionCall:
         minimum and not -inf, so a row that may see nothing (left padding) is uniform, as it is there.
         With learned sinks a row sums to less than one; nothing is renormalised.
         """
+        if self.changed_pattern is not None:
+            return self.changed_pattern[:, list(heads)][:, :, list(queries)]
         scores, hidden = self._scores(heads, queries)
         if hidden is not None:
             scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)

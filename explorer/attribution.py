@@ -195,7 +195,7 @@ class _Explained:
         if self.expected:
             control.report(min(1.0, self.evaluations / self.expected), "integrated gradients")
         with self._model.lock, self._model.stoppable():
-            logits = self._model._run(inputs_embeds=embeddings)
+            logits = self._model.run(inputs_embeds=embeddings)
         assert logits is not None  # models without a head were refused
         self.evaluations += embeddings.shape[0]
         last = logits[:, -1].float()

@@ -16,10 +16,15 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from explorer import sites as addresses
-from explorer.anatomy import Anatomy, examine
+from explorer.anatomy import Anatomy, Heads
+from explorer.discovery import is_pattern
+from explorer.edits import Edit, checked_edits
 from explorer.errors import Refused
-from explorer.recording import Recording, answering, evaluating, hidden_state, recording
-from explorer.tokens import Tokens, read_ids, read_text
+from explorer.examination import examine
+from explorer.inputs import prepare
+from explorer.planning import Firings, layers_of, needs_stream, plan
+from explorer.recording import Plan, Recording, answering, evaluating, hidden_state, recording
+from explorer.tokens import Tokens, read_text
 from explorer.trace import Trace
 
 if TYPE_CHECKING:
@@ -59,8 +64,8 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids go: the device of the input embeddings."""
-        return self._embedding.device
+        """Where inputs go: the device of the model's first weights."""
+        return next(self.hf.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -73,8 +78,13 @@ class Model:
 
     @property
     def vocabulary(self) -> int:
-        """How many token ids the model can be given: the rows of its input embeddings."""
-        return self._embedding.shape[0]
+        """How many token ids the model can be given: the rows of its token embeddings."""
+        try:
+            weight = self.hf.get_input_embeddings().weight
+        except (AttributeError, NotImplementedError):  # two towers and image models
+            return int(getattr(self.hf.config.get_text_config(), "vocab_size", 0))
+        assert isinstance(weight, Tensor)  # torch's stubs allow a module here
+        return weight.shape[0]
 
     def sites(self) -> list[str]:
         """The addresses of everything a trace of this model can be asked for."""
@@ -87,13 +97,32 @@ class Model:
             yield
 
     @contextmanager
-    def stoppable(self) -> Iterator[None]:
-        """Evaluation mode, and work that was cancelled stops before the next layer. Hold the lock."""
-        with recording(self.hf, attention=False, stops=self._layers.values()):
-            yield
+    def stoppable(self, edits: Edit | Sequence[Edit] = (), offset: int = 0) -> Iterator[None]:
+        """Passes inside the block run in evaluation mode, with `edits`, and stop when they are cancelled.
 
-    def read(self, text: str) -> Tokens:
-        """The tokens the model would be given for `text`, special tokens included, as a person reads them.
+        Hold the lock.
+
+        Args:
+            edits: how the passes are changed.
+            offset: how many positions the model read before (a cache holds them).
+        """
+        changes = checked_edits(edits)
+        firings = Firings(changes)
+        stops = [layer.path for layer in layers_of(self.anatomy)]
+        record = needs_stream(changes, self.anatomy)
+        with recording(
+            self.hf, plan(self.anatomy, record=record, edits=changes, firings=firings, offset=offset, stops=stops)
+        ):
+            yield
+        if offset == 0:
+            firings.check()
+
+    def read(self, text: str, add_special_tokens: bool = True) -> Tokens:
+        """The tokens the model would be given for `text`, as a person reads them.
+
+        Args:
+            text: the text.
+            add_special_tokens: let the tokenizer add the special tokens the model was trained with.
 
         Raises:
             Refused: there is no tokenizer, the text is empty, or it is longer than the model's context.
@@ -110,35 +139,50 @@ class Model:
                 f"The prompt has {len(text):,} characters, more than {self.name} can read: its context is "
                 f"{self.context:,} tokens. Shorten the prompt."
             )
-        tokens = read_text(self.tokenizer, text)
-        self._check_ids(tokens.ids)
+        tokens = read_text(self.tokenizer, text, add_special_tokens)
+        self.check_ids(tokens.ids)
         return tokens
 
-    def trace(self, inputs: str | Sequence[int] | Tensor) -> Trace:
+    def trace(
+        self,
+        inputs: Any = None,
+        *,
+        decoder: Any = None,
+        images: Any = None,
+        edits: Edit | Sequence[Edit] = (),
+        record: Sequence[str] | None = None,
+    ) -> Trace:
         """Runs one pass and keeps what it computed.
 
-        Kept, by reference: the residual stream around each layer and each layer's queries, keys, values and
-        z. Patterns and the logits of earlier positions are computed when they are read.
+        Kept, by reference: the residual stream, what attention and MLP add, and each attention's queries, keys,
+        values and z. Patterns, per-head outputs and the logits of earlier positions are computed when they are
+        read.
 
         Args:
-            inputs: a text, or token ids as (position,), (1, position) or a list.
+            inputs: a text; several texts; chat messages (`[{"role": ..., "content": ...}]`, through the
+                tokenizer's template, which writes the special tokens itself); or token ids as (position,),
+                (batch, position) or lists. Plain text gets the special tokens the tokenizer adds by itself.
+            decoder: text or ids for the decoder of an encoder-decoder; its first token alone by default.
+            images: pixel values (batch, channel, height, width), or images for the processor.
+            edits: how the pass is changed, in order; see `explorer.edits`.
+            record: sites to keep instead, with wildcards, such as `["layers.*.mlp.neurons"]`.
 
         Raises:
-            Refused: the input is empty, too long or holds ids outside the vocabulary.
+            Refused: an input or an edit cannot be used; the sentence says why.
         """
-        tokens, ids = self._inputs(inputs)
-        record = recording(
-            self.hf,
-            attention=self.anatomy.routes_attention,
-            layers=self._layers,
-            watched=() if self.anatomy.backbone is None else (self.anatomy.backbone,),
-            stops=self._layers.values(),
-        )
-        with self.lock, torch.no_grad(), record as seen:
-            logits = self._run(input_ids=ids)
-        return Trace(self, tokens, ids, seen, logits)
+        given = prepare(self, inputs, decoder, images)
+        changes = checked_edits(edits)
+        firings = Firings(changes)
+        if record is not None and changes:
+            record = [*([record] if isinstance(record, str) else record), *needs_stream(changes, self.anatomy)]
+        stops = [layer.path for layer in layers_of(self.anatomy)]
+        todo = plan(self.anatomy, record=record, edits=changes, firings=firings, stops=stops)
+        with self.lock, torch.no_grad(), recording(self.hf, todo) as seen:
+            logits = self.run(**given.arguments)
+        firings.check()
+        return Trace(self, given, seen, logits, changes)
 
-    def next_token(self, inputs: str | Sequence[int] | Tensor) -> NextToken:
+    def next_token(self, inputs: Any, *, edits: Edit | Sequence[Edit] = ()) -> NextToken:
         """What the model would say next: the full row of logits after the last position.
 
         Raises:
@@ -147,11 +191,11 @@ class Model:
         from explorer.sampling import NextToken
 
         self.require_next_token()
-        tokens, ids = self._inputs(inputs)
-        with self.lock, torch.no_grad(), self.stoppable():
-            logits = self._run(input_ids=ids)
+        given = prepare(self, inputs)
+        with self.lock, torch.no_grad(), self.stoppable(edits):
+            logits = self.run(**given.arguments)
         assert logits is not None  # there is a vocabulary head
-        return NextToken(logits[0, -1].float(), tokens.ids, self.tokenizer)
+        return NextToken(logits[0, -1].float(), given.tokens[0].ids, self.tokenizer)
 
     def generate(self, text: str, settings: Sampling | None = None, max_new_tokens: int = 40) -> Generation:
         """Writes on from `text`, one token for each iteration; see `explorer.generation.generate`."""
@@ -177,7 +221,9 @@ class Model:
         """Refuses models that do not predict a next token: those without a head, and masked ones."""
         if self.anatomy.vocabulary is None:
             raise Refused(f"{self.name} has no vocabulary head, so it predicts no next token.")
-        if self.anatomy.stack is not None and not self.anatomy.stack.causal:
+        if getattr(self.hf.config, "is_encoder_decoder", False):
+            return
+        if self.anatomy.routes_attention and self.anatomy.stack is not None and not self.anatomy.stack.causal:
             raise Refused(f"{self.name} reads in both directions, so it predicts no next token.")
 
     def __repr__(self) -> str:
@@ -191,32 +237,7 @@ class Model:
     def _dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
-    def _inputs(self, inputs: str | Sequence[int] | Tensor) -> tuple[Tokens, Tensor]:
-        if isinstance(inputs, str):
-            tokens = self.read(inputs)
-            return tokens, torch.tensor([tokens.ids], device=self.device)
-        if isinstance(inputs, Tensor):
-            if inputs.dtype not in (torch.int32, torch.int64):
-                raise Refused(f"inputs is a tensor of {inputs.dtype}; token ids are int64.")
-            listed: Any = inputs.tolist()
-        elif isinstance(inputs, bytes) or not isinstance(inputs, Sequence):
-            raise TypeError(f"inputs is a {type(inputs).__name__}; a text or token ids are needed.")
-        else:
-            listed = list(inputs)
-        if len(listed) == 1 and isinstance(listed[0], list):
-            listed = listed[0]
-        if not all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
-            raise Refused("inputs must be the ids of one text: (position,), (1, position) or a list of ints.")
-        self._check_ids(listed)
-        return read_ids(self.tokenizer, listed), torch.tensor([listed], device=self.device)
-
-    @property
-    def _embedding(self) -> Tensor:
-        weight = self.hf.get_input_embeddings().weight
-        assert isinstance(weight, Tensor)  # torch's stubs allow a module here
-        return weight
-
-    def _check_ids(self, ids: Sequence[int]) -> None:
+    def check_ids(self, ids: Sequence[int]) -> None:
         if not ids:
             raise Refused("The prompt gives no tokens. Type at least one character.")
         if self.context is not None and len(ids) > self.context:
@@ -237,29 +258,41 @@ class Model:
     def _accepted(self) -> frozenset[str]:
         return frozenset(inspect.signature(self.hf.forward).parameters)
 
-    @cached_property
-    def _layers(self) -> dict[str, str]:
-        """Site prefix -> module path of every layer that could be located."""
-        stack = self.anatomy.stack
-        return {} if stack is None else {f"layers.{i}": f"{stack.path}.{i}" for i in range(stack.layers)}
+    def accepts(self, argument: str) -> bool:
+        """Whether the model's forward takes an argument of this name."""
+        return argument in self._accepted
 
-    def _run(self, **inputs: Any) -> Tensor | None:
-        """One plain pass. Logits (batch, position, vocabulary), of the last position only where that can be asked."""
-        options: dict[str, Any] = {"use_cache": False} if "use_cache" in self._accepted else {}
-        if "logits_to_keep" in self._accepted and self.anatomy.vocabulary is not None:
+    def run(self, **inputs: Any) -> Tensor | None:
+        """One plain pass. Logits (batch, position, vocabulary), of the last position alone where that can be asked."""
+        options: dict[str, Any] = {"use_cache": False} if self.accepts("use_cache") else {}
+        if self.accepts("logits_to_keep") and self.anatomy.backbone is not None:
             options["logits_to_keep"] = 1
         output = self.hf(**inputs, **options)
-        return None if self.anatomy.vocabulary is None else output.logits
+        logits: Tensor | None = None if self.anatomy.vocabulary is None else output.logits
+        return logits
 
-    def _logits_of(self, seen: Recording, last_logits: Tensor | None) -> Tensor:
-        """Logits of every position of a finished pass."""
-        if last_logits is None:
+    def logits_of(self, seen: Recording, pass_logits: Tensor | None) -> Tensor:
+        """Logits of every position of a finished pass, by the model's own head."""
+        if pass_logits is None:
             raise Refused(f"{self.name} has no vocabulary head, so there are no logits to read.")
-        if "logits_to_keep" not in self._accepted:
-            return last_logits
-        assert self.anatomy.backbone is not None  # a head was found, and what it stands on
+        if not self.accepts("logits_to_keep") or self.anatomy.backbone is None:
+            return pass_logits
         stored = seen.outputs[self.anatomy.backbone]
         ids = torch.zeros(hidden_state(stored).shape[:2], dtype=torch.long, device=self.device)
         backbone = self.hf.get_submodule(self.anatomy.backbone)
         with self.lock, torch.no_grad(), self.evaluating(), answering(backbone, stored):
-            return self.hf(input_ids=ids, use_cache=False, logits_to_keep=0).logits  # type: ignore[no-any-return]
+            logits: Tensor = self.hf(input_ids=ids, use_cache=False, logits_to_keep=0).logits
+        return logits
+
+    def replay(self, heads: Heads, received: tuple[tuple[Any, ...], dict[str, Any]]) -> Tensor:
+        """The weights of an attention outside the interface: its own eager maths, run again on what it received."""
+        args, keywords = received
+        module = self.hf.get_submodule(heads.path)
+        call = inspect.signature(module.forward).bind(*args, **keywords)
+        call.arguments["output_attentions"] = True
+        with self.lock, torch.no_grad(), recording(self.hf, Plan(attention="eager")):
+            output = module(*call.args, **call.kwargs)
+        for value in output:
+            if isinstance(value, Tensor) and is_pattern(value):
+                return value
+        raise Refused(f"{heads.path} gave no attention weights when it was run again.")

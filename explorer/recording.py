@@ -1,11 +1,7 @@
 """The one place that touches a model's hooks, modes and attention setting.
 
-transformers sends most families' attention through functions registered by name. One function is registered
-here under our own name; it calls the kernel the model would have used and remembers what that was given. What
-a pass records lives in a context variable, so the function is the same for every model and thread, and a model
-that is not being recorded never reaches it.
-
-Everything `recording` changes it puts back when the block ends, however it ends.
+What is recorded, and what is changed, is told by a `Plan`; `recording` carries it out for the passes inside its
+block, in this thread, and puts back whatever it changed when the block ends, however it ends.
 """
 
 from __future__ import annotations
@@ -14,20 +10,48 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import PreTrainedConfig
 
 from explorer import control
-from explorer.attention import AttentionCall, additive_mask
+from explorer.anatomy import Place
+from explorer.attention import AttentionCall
 
 # transformers looks for "sdpa", "flash" and "flex_attention" anywhere in a name, and takes "/" for a Hub kernel.
 ATTENTION_NAME = "explorer_recording"
 
-_KERNEL_ARGUMENTS_SDPA_IGNORES = ("softcap", "s_aux", "indices", "block_indices")
+Change = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to record in a pass, and what to change.
+
+    Attributes:
+        attention: "recorded" routes attention through the recording function; only for models known to call it,
+            since for others the setting could change what they compute. "eager" makes families that choose a
+            kernel of their own take the one that gives weights. "usual" changes nothing.
+        attentions: (module path, turn) -> prefix of that attention's sites, such as "layers.3.attn".
+        kept: sites of attention calls that are kept, by prefix; None for all.
+        places: site -> where it is seen, for what is kept.
+        replays: prefix -> attention whose inputs are kept, so that its weights can be computed later.
+        outputs: paths of modules whose whole output is kept.
+        stops: paths of modules before which cancelled work stops.
+        changes: site -> where it is seen and how it is changed there, in order.
+        heads: site of an attention call -> how it is changed.
+    """
+
+    attention: Literal["recorded", "eager", "usual"] = "usual"
+    attentions: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    kept: frozenset[str] | None = None
+    places: Mapping[str, Place] = field(default_factory=dict)
+    replays: Mapping[str, Place] = field(default_factory=dict)
+    outputs: Iterable[str] = ()
+    stops: Iterable[str] = ()
+    changes: Mapping[str, tuple[Place, Change]] = field(default_factory=dict)
+    heads: Mapping[str, Change] = field(default_factory=dict)
 
 
 @dataclass
@@ -35,62 +59,73 @@ class Recording:
     """What one pass left behind.
 
     Attributes:
-        hidden: activations by site, as the modules passed them on (no copies).
-        attention: attention calls by the path of the module that made them, in order.
-        outputs: what watched modules returned, whole, by module path.
-        paths: module paths by identity.
-        usual: the attention setting of each config (by identity) before the pass.
+        hidden: activations by site, as the modules passed them on (no copies), before their place's factor.
+        attention: attention calls by prefix; by module path where the plan names no prefix.
+        replays: what attentions received, by prefix: positional and keyword arguments.
+        outputs: what modules returned, whole, by path.
     """
 
     hidden: dict[str, Tensor] = field(default_factory=dict)
     attention: dict[str, list[AttentionCall]] = field(default_factory=dict)
+    replays: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
-    paths: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass
+class Session:
+    """A plan that is being carried out.
+
+    Attributes:
+        plan: what to do.
+        recording: what was recorded so far.
+        paths: module paths by identity.
+        usual: the attention setting of each config (by identity) before the pass.
+        turns: how often each module was called.
+    """
+
+    plan: Plan
+    recording: Recording
+    paths: dict[int, str]
     usual: dict[int, str | None] = field(default_factory=dict)
+    turns: dict[str, int] = field(default_factory=dict)
+
+    def turn(self, path: str) -> int:
+        """Counts one more call of a module and gives its number, from 0."""
+        number = self.turns.get(path, 0)
+        self.turns[path] = number + 1
+        return number
 
 
-_recording: ContextVar[Recording | None] = ContextVar("explorer_recording", default=None)
+_session: ContextVar[Session | None] = ContextVar("explorer_session", default=None)
+
+
+def session() -> Session | None:
+    """What is being recorded in this thread, or None."""
+    return _session.get()
 
 
 @contextmanager
-def recording(
-    model: nn.Module,
-    *,
-    attention: bool,
-    layers: Mapping[str, str] | None = None,
-    watched: Iterable[str] = (),
-    stops: Iterable[str] = (),
-) -> Iterator[Recording]:
-    """Records the passes that run inside the block, in this thread.
+def recording(model: nn.Module, plan: Plan) -> Iterator[Recording]:
+    """Carries out a plan for the passes inside the block, in this thread.
 
-    Args:
-        model: a transformers model. Hold its lock: modes and hooks belong to the module, not to the thread.
-        attention: whether attention calls are remembered; only for models that are known to route attention
-            through the registered function, since for others the setting could change what they compute.
-        layers: site prefix -> module path of each layer. Its input and output are kept as `<prefix>.resid_pre`
-            and `<prefix>.resid_post`.
-        watched: paths of modules whose whole output is kept.
-        stops: paths of modules before which cancelled work stops.
+    Hold the model's lock: modes and hooks belong to the module, not to the thread.
 
     Yields:
         The recording; it is filled while passes run and stays readable after the block.
     """
-    session = Recording()
     modules = dict(model.named_modules())
-    session.paths = {id(module): path for path, module in modules.items()}
+    current = Session(plan, Recording(), {id(module): path for path, module in modules.items()})
     with ExitStack() as undo:
         undo.enter_context(evaluating(model))
-        for path in stops:
+        for path in plan.stops:
             undo.callback(modules[path].register_forward_pre_hook(_stop).remove)
-        for prefix, path in (layers or {}).items():
-            _watch_layer(undo, session, modules[path], prefix)
-        for path in watched:
-            _watch_output(undo, session, modules[path], path)
-        if attention:
-            _route_attention(undo, session, modules.values())
-        token = _recording.set(session)
-        undo.callback(_recording.reset, token)
-        yield session
+        for path, watch in _watches(plan).items():
+            _hook(undo, current, modules[path], path, watch)
+        if plan.attention != "usual":
+            _set_attention(undo, current, modules.values())
+        token = _session.set(current)
+        undo.callback(_session.reset, token)
+        yield current.recording
 
 
 @contextmanager
@@ -129,124 +164,120 @@ def answering(module: nn.Module, output: Any) -> Iterator[None]:
             module.forward = before
 
 
-def hidden_state(output: Any) -> Tensor:
-    """The hidden state in what a block returns: families return a tensor, a tuple, a list or an output class."""
-    value = output if isinstance(output, Tensor) else output[0]
-    if not isinstance(value, Tensor):
-        raise TypeError(f"a layer returned {type(value).__name__} where a hidden state was expected")
-    return value
+@dataclass
+class _Watch:
+    """What is kept and changed at one module: (site, place) pairs, and the changes in order."""
+
+    kept: list[tuple[str, Place]] = field(default_factory=list)
+    changed: list[tuple[Place, Change]] = field(default_factory=list)
+    replays: list[tuple[str, Place]] = field(default_factory=list)
+    whole: bool = False
+
+    def sides(self, side: str) -> bool:
+        return any(place.side == side for _, place in self.kept) or any(place.side == side for place, _ in self.changed)
+
+
+def _watches(plan: Plan) -> dict[str, _Watch]:
+    watches: dict[str, _Watch] = {}
+    for site, place in plan.places.items():
+        watches.setdefault(place.path, _Watch()).kept.append((site, place))
+    for place, change in plan.changes.values():
+        watches.setdefault(place.path, _Watch()).changed.append((place, change))
+    for prefix, place in plan.replays.items():
+        watches.setdefault(place.path, _Watch()).replays.append((prefix, place))
+    for path in plan.outputs:
+        watches.setdefault(path, _Watch()).whole = True
+    return watches
+
+
+def _hook(undo: ExitStack, current: Session, module: nn.Module, path: str, watch: _Watch) -> None:
+    record = current.recording
+
+    def before(_module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        turn = current.turn(path)
+        for prefix, place in watch.replays:
+            if place.call == turn:
+                record.replays[prefix] = (args, keywords)
+        if not watch.sides("in"):
+            return None
+        state = hidden_input(args, keywords)
+        changed = state
+        for place, change in watch.changed:
+            if place.side == "in" and place.call == turn:
+                changed = change(changed)
+        for site, place in watch.kept:
+            if place.side == "in" and place.call == turn:
+                record.hidden[site] = changed
+        return None if changed is state else _with_input(args, keywords, state, changed)
+
+    def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
+        turn = current.turns[path] - 1
+        if watch.whole:
+            record.outputs[path] = output
+        if not watch.sides("out"):
+            return None
+        state = hidden_state(output)
+        changed = state
+        for place, change in watch.changed:
+            if place.side == "out" and place.call == turn:
+                changed = change(changed * place.factor) / place.factor if place.factor != 1.0 else change(changed)
+        for site, place in watch.kept:
+            if place.side == "out" and place.call == turn:
+                record.hidden[site] = changed.clone() if place.overwritten else changed
+        return None if changed is state else _with_state(output, changed)
+
+    undo.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+    if watch.whole or watch.sides("out"):
+        # Before hooks that were there: what transformers itself records is then the changed value as well.
+        undo.callback(module.register_forward_hook(after, prepend=True).remove)
 
 
 def _stop(_module: nn.Module, _args: tuple[Any, ...]) -> None:
     control.checkpoint()
 
 
-def _watch_layer(undo: ExitStack, session: Recording, module: nn.Module, prefix: str) -> None:
-    def before(_module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        session.hidden[f"{prefix}.resid_pre"] = args[0] if args else keywords["hidden_states"]
-
-    def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        session.hidden[f"{prefix}.resid_post"] = hidden_state(output)
-
-    undo.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-    undo.callback(module.register_forward_hook(after).remove)
+def hidden_input(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Tensor:
+    """The hidden state among what a module receives: the first floating tensor."""
+    for value in (*args, *keywords.values()):
+        if isinstance(value, Tensor) and value.is_floating_point() and value.dim() in (2, 3):
+            return value
+    raise TypeError("a module received no hidden state")
 
 
-def _watch_output(undo: ExitStack, session: Recording, module: nn.Module, path: str) -> None:
-    def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        session.outputs[path] = output
+def hidden_state(output: Any) -> Tensor:
+    """The hidden state in what a module returns: families return a tensor, a tuple, a list or an output class."""
+    value = output if isinstance(output, Tensor) else output[0]
+    if not isinstance(value, Tensor):
+        raise TypeError(f"a layer returned {type(value).__name__} where a hidden state was expected")
+    return value
 
-    undo.callback(module.register_forward_hook(after).remove)
+
+def _with_input(args: tuple[Any, ...], keywords: dict[str, Any], old: Tensor, new: Tensor) -> Any:
+    return tuple(new if value is old else value for value in args), {
+        name: new if value is old else value for name, value in keywords.items()
+    }
 
 
-def _route_attention(undo: ExitStack, session: Recording, modules: Any) -> None:
-    configs: dict[int, PreTrainedConfig] = {}
-    for module in modules:
-        config = getattr(module, "config", None)
-        if isinstance(config, PreTrainedConfig):
-            configs[id(config)] = config
+def _with_state(output: Any, state: Tensor) -> Any:
+    """The same kind of output with another hidden state; a family that returns a tuple must get one back."""
+    if isinstance(output, Tensor):
+        return state
+    if isinstance(output, tuple | list):
+        return type(output)([state, *output[1:]])
+    first = next(iter(output))
+    output[first] = state
+    return output
+
+
+def _set_attention(undo: ExitStack, current: Session, modules: Iterable[nn.Module]) -> None:
+    name = ATTENTION_NAME if current.plan.attention == "recorded" else "eager"
+    configs = {
+        id(config): config for m in modules if isinstance(config := getattr(m, "config", None), PreTrainedConfig)
+    }
     for key, config in configs.items():
         # The private attribute, because the public setter also writes to sub-configs and could not be undone
         # one by one.
         before = config._attn_implementation_internal
-        session.usual[key] = before
+        current.usual[key] = before
         undo.callback(setattr, config, "_attn_implementation_internal", before)
-        config._attn_implementation_internal = ATTENTION_NAME
-
-
-def attend(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    is_causal: bool | None = None,
-    **keywords: Any,
-) -> tuple[Tensor, None]:
-    """The registered attention function: the model's usual kernel, remembered.
-
-    Shapes as transformers calls it: query (batch, head, query, width), key and value (batch, key-value head,
-    key, width), result z (batch, query, head, value width).
-    """
-    session = _recording.get()
-    causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
-    if scaling is None:
-        scaling = query.shape[-1] ** -0.5
-    kernel = _eager(module) if _needs_eager(module, session, keywords) else None
-    if kernel is None:
-        z, _ = sdpa_attention_forward(
-            module,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=dropout,
-            scaling=scaling,
-            is_causal=causal,
-            **keywords,
-        )
-    else:
-        mask = additive_mask(attention_mask, query, key, causal)
-        z, _ = kernel(module, query, key, value, mask, dropout=dropout, scaling=scaling, **keywords)
-    if session is not None:
-        call = AttentionCall(
-            query=query,
-            key=key,
-            value=value,
-            z=z,
-            mask=attention_mask,
-            scaling=float(scaling),
-            causal=causal,
-            softcap=keywords.get("softcap"),
-            sinks=keywords.get("s_aux"),
-            bias=keywords.get("position_bias"),
-        )
-        session.attention.setdefault(session.paths.get(id(module), ""), []).append(call)
-    return z, None
-
-
-def _needs_eager(module: nn.Module, session: Recording | None, keywords: Mapping[str, Any]) -> bool:
-    if any(keywords.get(name) is not None for name in _KERNEL_ARGUMENTS_SDPA_IGNORES):
-        return True
-    if session is None:
-        return False
-    usual = session.usual.get(id(getattr(module, "config", None)))
-    return usual == "eager"
-
-
-def _eager(module: nn.Module) -> Callable[..., tuple[Tensor, Tensor | None]]:
-    """The eager attention function of the file that defines `module`, found where its forward would find it."""
-    forward: Any = type(module).forward
-    while hasattr(forward, "__wrapped__"):
-        forward = forward.__wrapped__
-    function = forward.__globals__.get("eager_attention_forward")
-    if function is None:
-        raise RuntimeError(f"{type(module).__name__} has no eager attention function in its module")
-    return function  # type: ignore[no-any-return]
-
-
-AttentionInterface.register(ATTENTION_NAME, attend)
-AttentionMaskInterface.register(ATTENTION_NAME, sdpa_mask)
-__all__ = ["ATTENTION_NAME", "Recording", "answering", "evaluating", "hidden_state", "recording"]
+        config._attn_implementation_internal = name

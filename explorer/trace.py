@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from explorer import sites as addresses
+from explorer.anatomy import Heads
 from explorer.attention import AttentionCall
 from explorer.errors import Refused
+from explorer.inputs import Inputs
+from explorer.planning import head_outputs
 from explorer.recording import Recording
-from explorer.sites import ATTENTION_PARTS, checked_indices, checked_layer, parse, sites
+from explorer.sites import Site, checked_indices, checked_layer, chosen_stack, heads_of
 from explorer.tokens import Tokens
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from explorer.edits import Edit
     from explorer.model import Model
+
+Chosen = Sequence[int] | slice | int | None
 
 
 class Trace:
@@ -27,66 +34,86 @@ class Trace:
     reaches neither the trace nor the model.
 
     Attributes:
-        tokens: what the model was given, as a person reads it.
-        ids: (batch, position) token ids.
+        batch: the tokens of each text.
+        decoder: the tokens of each decoder text; empty where there is no decoder.
+        edits: how the pass was changed.
     """
 
     def __init__(
-        self, model: Model, tokens: Tokens, ids: Tensor, recording: Recording, last_logits: Tensor | None
+        self, model: Model, inputs: Inputs, recording: Recording, logits: Tensor | None, edits: tuple[Edit, ...]
     ) -> None:
-        self.tokens = tokens
-        self.ids = ids
+        self.batch = inputs.tokens
+        self.decoder = inputs.decoder
+        self.edits = edits
         self._model = model
+        self._inputs = inputs
         self._recording = recording
-        self._last_logits = last_logits
+        self._pass_logits = logits
         self._logits: Tensor | None = None
 
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens of the text.
+
+        Raises:
+            Refused: the trace holds no text, or several; `batch` has all of them.
+        """
+        if len(self.batch) != 1:
+            raise Refused(f"This trace holds {len(self.batch)} texts; trace.batch has the tokens of each.")
+        return self.batch[0]
+
+    @property
+    def ids(self) -> Tensor:
+        """(batch, position) token ids, padded on the right where texts differ in length."""
+        return self._inputs.arguments["input_ids"]
+
     def __len__(self) -> int:
-        return int(self.ids.shape[1])
+        return max(self._inputs.lengths, default=0)
 
     def sites(self) -> list[str]:
-        """The addresses that can be read."""
-        return sites(self._model.anatomy)
+        """The addresses that can be read: the model's sites, less those that were not recorded."""
+        return [site.address for site in addresses.every(self._model.anatomy) if self._holds(site)]
+
+    def _holds(self, site: Site) -> bool:
+        if site.part == "logits":
+            return True
+        prefix = site.address.rpartition(".")[0]
+        if site.kind is None or site.part.endswith(".out") or site.address in self._recording.hidden:
+            return site.address in self._recording.hidden
+        if site.part.endswith(".head_out") and f"{prefix}.z" in self._recording.hidden:
+            return True
+        return prefix in self._recording.attention or (
+            site.part.endswith(".pattern") and prefix in self._recording.replays
+        )
 
     def __getitem__(self, site: str) -> Tensor:
         """The activation at `site`.
 
-        Shapes: residual (batch, position, width); q, k, v, z (batch, position, head, width), k and v with
-        key-value heads; scores and pattern (batch, head, query, key); logits (batch, position, vocabulary).
+        Shapes: residual-like and attention outputs (batch, position, width); q, k, v, z (batch, position, head,
+        width), k and v with key-value heads; head_out (batch, position, head, width of the stream); scores and
+        pattern (batch, head, query, key); router.probs (batch, position, expert); logits (batch, position,
+        vocabulary).
 
         Raises:
-            Refused: the model has no such site.
+            Refused: the model has no such site, or it was not recorded.
         """
-        address = parse(site, self._model.anatomy)
-        if address.part == "embed":
-            return self._recording.hidden["layers.0.resid_pre"].detach().clone()
-        if address.part == "logits":
+        found = addresses.parse(site, self._model.anatomy)
+        if found.part == "logits":
             return self.logits
-        assert address.layer is not None  # sites without a layer are handled above
-        if address.part not in ATTENTION_PARTS:
-            return self._recording.hidden[site].detach().clone()
-        call = self._call(address.layer)
-        match address.part:
-            case "attn.q":
-                return call.query.detach().transpose(1, 2).clone()
-            case "attn.k":
-                return call.key.detach().transpose(1, 2).clone()
-            case "attn.v":
-                return call.value.detach().transpose(1, 2).clone()
-            case "attn.z":
-                return call.z.detach().clone()
-            case "attn.scores":
-                with torch.no_grad():
-                    return call.scores(range(call.heads), range(call.queries))
-            case _:
-                return self.pattern(address.layer)
+        if found.kind is not None and not found.part.endswith(".out"):
+            return self._of_attention(found)
+        if found.part == "router.probs":
+            return self._router(found)
+        return self._hidden(found.address, found)
 
     def pattern(
         self,
         layer: int,
         *,
         heads: Sequence[int] | int | None = None,
-        queries: Sequence[int] | slice | int | None = None,
+        queries: Chosen = None,
+        stack: str | None = None,
+        kind: str = "attn",
     ) -> Tensor:
         """Attention weights, computed now for what is asked.
 
@@ -94,6 +121,8 @@ class Trace:
             layer: which layer.
             heads: head indices; None for all.
             queries: query positions as a list, one int or a slice (negative ends count from the end there).
+            stack: which stack, where the model has several; the decoder or text stack by default.
+            kind: "attn" for self-attention, "cross_attn" for cross-attention.
 
         Returns:
             (batch, head, query, key), always four axes. Rows sum to one, unless the model has learned sinks.
@@ -101,41 +130,139 @@ class Trace:
         Raises:
             Refused: an index is out of range, or the layer has no attention that can be recorded.
         """
-        call = self._call(layer)
+        found = self._attention_site(layer, stack, kind, "pattern")
+        assert found.heads is not None  # the site exists
+        chosen = checked_indices("heads", heads, found.heads.heads)
+        if found.heads.how == "replay":
+            weights = self._replayed(found)
+            return weights[:, chosen][:, :, checked_indices("queries", queries, weights.shape[2])]
+        call = self._call(found)
         with torch.no_grad():
-            return call.pattern(
-                checked_indices("heads", heads, call.heads), checked_indices("queries", queries, call.queries)
-            )
+            return call.pattern(chosen, checked_indices("queries", queries, call.queries))
+
+    def head_out(
+        self,
+        layer: int,
+        *,
+        heads: Sequence[int] | int | None = None,
+        stack: str | None = None,
+        kind: str = "attn",
+    ) -> Tensor:
+        """What each head adds through the output projection, (batch, position, head, width).
+
+        The heads' parts and the projection's bias sum to `attn.out`. Where a gate stands between z and the
+        projection, it is in here.
+        """
+        found = self._attention_site(layer, stack, kind, "head_out")
+        attention = found.heads
+        assert attention is not None
+        assert attention.projection is not None  # the site exists
+        chosen = checked_indices("heads", heads, attention.heads)
+        prefix = found.address.rpartition(".")[0]
+        given = self._recording.hidden.get(f"{prefix}.gated")
+        if given is None:
+            z = self._of_attention(addresses.parse(f"{prefix}.z", self._model.anatomy))
+            given = z.reshape(*z.shape[:2], -1)
+        projection = self._model.hf.get_submodule(attention.projection)
+        with self._model.lock, torch.no_grad(), self._model.evaluating():
+            return head_outputs(projection, given, chosen, attention.heads)
 
     @property
     def logits(self) -> Tensor:
         """(batch, position, vocabulary): computed from the stored hidden state by the model's own head."""
         if self._logits is None:
-            self._logits = self._model._logits_of(self._recording, self._last_logits)
+            self._logits = self._model.logits_of(self._recording, self._pass_logits)
         return self._logits.clone()
 
     @property
     def last_logits(self) -> Tensor:
-        """(batch, vocabulary): the logits after the last position, which the pass itself computed."""
-        if self._last_logits is None:
+        """(batch, vocabulary): the logits after each text's last position."""
+        if self._pass_logits is None:
             raise Refused(f"{self._model.name} has no vocabulary head, so there are no logits to read.")
-        return self._last_logits[:, -1].clone()
+        lengths = self._inputs.lengths
+        if len(set(lengths)) == 1:
+            return self._pass_logits[:, -1].clone()
+        return self.logits[range(len(lengths)), [length - 1 for length in lengths]]
 
     def next_tokens(self, n: int = 10) -> pd.DataFrame:
         """The likeliest next tokens after the last position: rank, id, token, probability."""
         from explorer.sampling import NextToken
 
-        prompt = self.ids[0].tolist()
-        return NextToken(self.last_logits[0], prompt, self._model.tokenizer).top(n)
+        read = (self.decoder or self.batch)[0]
+        return NextToken(self.last_logits[0], read.ids, self._model.tokenizer).top(n)
 
-    def _call(self, layer: int) -> AttentionCall:
-        stack = self._model.anatomy.stack
-        if stack is None:
+    def _hidden(self, address: str, site: Site) -> Tensor:
+        value = self._recording.hidden.get(address)
+        if value is None:
+            raise Refused(f"{address} was not recorded; ask for it with record=[{address!r}].")
+        where = addresses.place(site)
+        value = value.detach().reshape(self._positions(site), -1, value.shape[-1])
+        return value.clone() if where is None or where.factor == 1.0 else value * where.factor
+
+    def _positions(self, site: Site) -> int:
+        """The batch size; a part that sees batch and position as one axis is split again."""
+        assert site.stack is not None
+        first = self._recording.hidden.get(f"{site.stack.prefix}layers.{site.layer or 0}.resid_pre")
+        return len(self._inputs.lengths) or 1 if first is None else first.shape[0]
+
+    def _of_attention(self, site: Site) -> Tensor:
+        part = site.part.rpartition(".")[2]
+        heads = site.heads
+        assert heads is not None
+        assert site.layer is not None  # parts of an attention have both
+        assert site.stack is not None
+        assert site.kind is not None
+        if part == "head_out":
+            return self.head_out(site.layer, stack=site.stack.name, kind=site.kind)
+        if part == "pattern":
+            return self.pattern(site.layer, stack=site.stack.name, kind=site.kind)
+        if heads.how == "replay":
+            value = self._hidden(site.address, site)
+            return value.reshape(*value.shape[:2], heads.heads, -1)
+        call = self._call(site)
+        if part == "z":
+            return call.z.detach().clone()
+        if part == "scores":
+            with torch.no_grad():
+                return call.scores(range(call.heads), range(call.queries))
+        return {"q": call.query, "k": call.key, "v": call.value}[part].detach().transpose(1, 2).clone()
+
+    def _attention_site(self, layer: int, stack: str | None, kind: str, part: str) -> Site:
+        if kind not in ("attn", "cross_attn"):
+            raise Refused(f"kind={kind!r} is not 'attn' or 'cross_attn'.")
+        if not self._model.anatomy.stacks:
             raise Refused(f"{self._model.name} has no attention to read: {self._model.anatomy.missing}.")
-        path = stack.attention[checked_layer(layer, stack.layers)]
-        if path is None:
-            raise Refused(f"layer={layer} of {self._model.name} has no softmax attention.")
-        return self._recording.attention[path][0]
+        found = chosen_stack(stack, self._model.anatomy)
+        index = checked_layer(layer, len(found.layers))
+        heads: Heads | None = heads_of(found.layers[index], kind)
+        if heads is None:
+            why = self._model.anatomy.missing
+            what = "softmax attention" if kind == "attn" else "cross-attention"
+            raise Refused(f"layer={layer} of {self._model.name} has no {what}{f': {why}' if why else ''}.")
+        return addresses.parse(f"{found.prefix}layers.{index}.{kind}.{part}", self._model.anatomy)
+
+    def _call(self, site: Site) -> AttentionCall:
+        prefix = site.address.rpartition(".")[0]
+        calls = self._recording.attention.get(prefix)
+        if not calls:
+            raise Refused(f"{site.address} was not recorded; ask for it with record=['{prefix}.z'].")
+        if calls[0].sparse:
+            raise Refused(f"{site.address} cannot be computed: this family chooses the keys by a rule of its own.")
+        return calls[0]
+
+    def _replayed(self, site: Site) -> Tensor:
+        prefix = site.address.rpartition(".")[0]
+        received = self._recording.replays.get(prefix)
+        if received is None:
+            raise Refused(f"{site.address} was not recorded; ask for it with record=['{prefix}.z'].")
+        assert site.heads is not None
+        return self._model.replay(site.heads, received)
+
+    def _router(self, site: Site) -> Tensor:
+        raise Refused(f"{site.address} was not recorded.")
 
     def __repr__(self) -> str:
-        return f"Trace({self._model.name}, {len(self)} tokens: {self.tokens.text[:60]!r})"
+        shown = repr(self.batch[0].text[:60]) if self.batch else "an image"
+        more = f" and {len(self.batch) - 1} more" if len(self.batch) > 1 else ""
+        changed = f", {len(self.edits)} edits" if self.edits else ""
+        return f"Trace({self._model.name}, {len(self)} tokens: {shown}{more}{changed})"

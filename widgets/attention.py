@@ -61,8 +61,9 @@ class AttentionPanel(Panel):
         stack = self.model.anatomy.stack
         if stack is None or chosen.layer is None:
             return chosen
-        if chosen.layer >= stack.layers:
-            raise Refused(f"layer={chosen.layer} is out of range: this model has layers 0 to {stack.layers - 1}.")
+        layers = len(stack.layers)
+        if chosen.layer >= layers:
+            raise Refused(f"layer={chosen.layer} is out of range: this model has layers 0 to {layers - 1}.")
         heads = stack.heads[chosen.layer]
         if chosen.heads is not None and max(chosen.heads) >= heads:
             raise Refused(f"heads={chosen.heads} are out of range: layer {chosen.layer} has heads 0 to {heads - 1}.")
@@ -102,7 +103,7 @@ class AttentionPanel(Panel):
             rows = torch.linspace(0, length - 1, _SAMPLED_ROWS).round().long().tolist()
         notes = self._notes(trace.tokens)
         side = len(wire.block_starts(length, _THUMBNAIL_CELLS))
-        grid = torch.zeros(stack.layers, max(stack.heads), min(side, _THUMBNAIL_CELLS), side)
+        grid = torch.zeros(len(stack.layers), max(stack.heads), min(side, _THUMBNAIL_CELLS), side)
         for layer, heads in enumerate(stack.heads):
             if not heads:
                 continue
@@ -116,7 +117,7 @@ class AttentionPanel(Panel):
             "request": number,
             "tokens": wire.tokens(trace.tokens),
             "notes": notes,
-            "layers": stack.layers,
+            "layers": len(stack.layers),
             "heads": max(stack.heads),
             "heads_per_layer": list(stack.heads),
             "positions": length,

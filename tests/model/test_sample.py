@@ -53,11 +53,12 @@ def test_the_model_knows_what_it_should(sample: explorer.Model) -> None:
 def test_the_anatomy_is_the_configs(sample: explorer.Model, encoder: explorer.Model) -> None:
     stack = sample.anatomy.stack
     assert stack is not None
-    assert (stack.layers, set(stack.heads), set(stack.kv_heads), stack.head_width) == (30, {9}, {3}, 64)
+    facts = {(layer.attn.heads, layer.attn.kv_heads, layer.attn.head_width) for layer in stack.layers if layer.attn}
+    assert (len(stack.layers), facts, stack.width) == (30, {(9, 3, 64)}, 576)
     assert (stack.causal, sample.context, sample.anatomy.vocabulary) == (True, 8192, 49152)
     other = encoder.anatomy.stack
     assert other is not None
-    assert (other.layers, set(other.heads), other.causal, encoder.anatomy.vocabulary) == (6, {12}, False, None)
+    assert (len(other.layers), set(other.heads), other.causal, encoder.anatomy.vocabulary) == (6, {12}, False, None)
 
 
 def test_the_encoder_sees_both_ways_and_equals_eager(encoder: explorer.Model) -> None:

@@ -175,16 +175,17 @@ def test_threads_do_not_see_each_others_recordings(llama: explorer.Model) -> Non
     assert not wrong
 
 
-def test_a_family_outside_the_interface_is_said_and_still_speaks() -> None:
+def test_a_family_outside_the_interface_gives_its_own_weights() -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model("gptj", vocab_size=97, n_embd=32, n_layer=2, n_head=4, rotary_dim=4, n_positions=64)
     hf = AutoModelForCausalLM.from_config(config).eval()
     model = explorer.attach(hf)
-    assert "does not send its attention" in model.anatomy.missing
-    assert not model.anatomy.routes_attention
-    with pytest.raises(explorer.Refused, match="does not send its attention"):
-        model.trace(IDS).pattern(0)
+    trace = model.trace(IDS)
+    assert torch.equal(trace.pattern(0), eager(hf, IDS).attentions[0])
+    assert "layers.0.attn.z" in model.sites()
+    with pytest.raises(explorer.Refused, match="not its queries, keys and values"):
+        trace["layers.0.attn.q"]
     torch.testing.assert_close(model.next_token(IDS).logits, hf(torch.tensor([IDS])).logits[0, -1].detach())
 
 
@@ -233,7 +234,7 @@ def test_unknown_sites_list_near_ones(llama: explorer.Model) -> None:
     trace = llama.trace(IDS)
     with pytest.raises(explorer.Refused, match=r"layers\.1\.attn\.pattern"):
         trace["layers.1.attn.patern"]
-    assert trace.sites() == llama.sites()
+    assert set(llama.sites()) - set(trace.sites()) == {f"layers.{layer}.mlp.neurons" for layer in range(3)}
     for site in trace.sites():
         assert torch.isfinite(trace[site]).any()
 
@@ -246,10 +247,11 @@ def test_unknown_sites_list_near_ones(llama: explorer.Model) -> None:
         ([-1], explorer.Refused, "Token id -1"),
         ([1] * 65, explorer.Refused, "context is 64"),
         ([1.5], explorer.Refused, "list of ints"),
-        ([[1], [2]], explorer.Refused, "list of ints"),
+        ([[1], ["x"]], explorer.Refused, "list of ints"),
+        (torch.zeros(1, 1, 1, dtype=torch.long), explorer.Refused, r"\(1, 1, 1\)"),
         (torch.tensor([1.0]), explorer.Refused, "float32"),
         (b"abc", TypeError, "bytes"),
-        (None, TypeError, "NoneType"),
+        (None, explorer.Refused, "reads text"),
         ("text", explorer.Refused, "without a tokenizer"),
     ],
 )

@@ -1,0 +1,329 @@
+"""Examining a model: two short passes, and what they show about its parts.
+
+The first pass is plain; its calls show the layers and what adds up in them. The second goes through the recording
+attention function; it shows which modules really call it, and its output must equal the first one's. Families that
+do not call it are asked once for their weights in the ordinary way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+import explorer.attending  # noqa: F401 - registers the attention function
+from explorer import discovery
+from explorer.anatomy import Anatomy, Heads, Layer, Place, Stack
+from explorer.attention import AttentionCall
+from explorer.discovery import Call, Run
+from explorer.recording import Plan, evaluating, recording
+
+# Two correct kernels may differ by rounding; a mask or scale that got lost changes logits by far more.
+_AGREEMENT = 0.02
+_POSITIONS = 4
+
+
+def examine(model: Any) -> Anatomy:
+    """Looks at a transformers model with short passes, and leaves it as it was."""
+    config = model.config
+    text_config = config.get_text_config()
+    head = model.get_output_embeddings()
+    below = [path for path, module in model.named_modules() if path and isinstance(module, PreTrainedModel)]
+    inputs, missing = _probe(model)
+    stacks: tuple[Stack, ...] = ()
+    backbone = None
+    if not missing:
+        with torch.no_grad(), evaluating(model), discovery.watching(model, (1, _POSITIONS)) as calls:
+            plain = _answer(model(**inputs))
+        if not getattr(config, "is_encoder_decoder", False):
+            backbone = next((call.path for call in calls if call.path in below), None)
+        seen, missing = _attention(model, inputs, plain, calls)
+        stacks, unclear = _stacks(model, calls, seen)
+        missing = missing or unclear
+    return Anatomy(
+        family=str(config.model_type),
+        stacks=stacks,
+        vocabulary=None if head is None else int(text_config.vocab_size),
+        context=getattr(text_config, "max_position_embeddings", None),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        experts=_first(text_config, "num_local_experts", "num_experts", "n_routed_experts"),
+        window=_first(text_config, "sliding_window"),
+        softcap=_first(text_config, "attn_logit_softcapping"),
+        backbone=None if head is None else backbone,
+        missing=missing,
+    )
+
+
+def _first(config: Any, *names: str) -> Any:
+    return next((value for name in names if (value := getattr(config, name, None))), None)
+
+
+def _probe(model: Any) -> tuple[dict[str, Tensor], str]:
+    """Inputs for a short pass, and why there are none."""
+    config = model.config
+    device = next(model.parameters()).device
+    inputs: dict[str, Tensor] = {}
+    name = getattr(model, "main_input_name", "input_ids")
+    vocabulary = getattr(config.get_text_config(), "vocab_size", None)
+    two_towers = hasattr(config, "text_config") and hasattr(config, "vision_config")
+    if (name == "input_ids" or two_towers) and vocabulary is not None:
+        # The largest ids are least likely to be special ones, such as padding.
+        ids = [max(0, vocabulary - 1 - position) for position in range(_POSITIONS)]
+        inputs["input_ids"] = torch.tensor([ids], device=device)
+    if name == "pixel_values" or two_towers:
+        vision = getattr(config, "vision_config", config)
+        size, channels = getattr(vision, "image_size", None), getattr(vision, "num_channels", None)
+        if not isinstance(size, int) or not isinstance(channels, int):
+            return {}, "its config does not give the size of its images"
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.rand(1, channels, size, size, generator=generator)
+        inputs["pixel_values"] = pixels.to(device=device, dtype=model.dtype)
+    if "input_ids" in inputs:
+        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    if getattr(config, "is_encoder_decoder", False) and "input_ids" in inputs:
+        inputs["decoder_input_ids"] = inputs["input_ids"]
+    if not inputs:
+        return {}, f"its input is {name}; models that read token ids or images are read"
+    return inputs, ""
+
+
+def _answer(output: Any) -> Tensor:
+    """One tensor that depends on all of the pass: the logits, the last hidden state, or the embeddings' product."""
+    for name in ("logits", "logits_per_image", "last_hidden_state"):
+        value = output.get(name)
+        if isinstance(value, Tensor):
+            return value
+    value = next(value for value in output.values() if isinstance(value, Tensor))
+    assert isinstance(value, Tensor)
+    return value
+
+
+class _Seen:
+    """Attention as the passes showed it, by module path, one entry for each call in a pass."""
+
+    def __init__(self) -> None:
+        self.interface: dict[str, list[AttentionCall]] = {}
+        self.replay: dict[str, list[Tensor]] = {}
+        self.routers: set[str] = set()
+
+
+def _attention(model: Any, inputs: dict[str, Tensor], plain: Tensor, calls: list[Call]) -> tuple[_Seen, str]:
+    seen = _Seen()
+    seen.routers = _routers(model)
+    with torch.no_grad(), recording(model, Plan(attention="recorded")) as record:
+        try:
+            routed = _answer(model(**inputs))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # Families outside the interface may look the setting up in a table or use the mask it makes.
+            record.attention.clear()
+    if record.attention and not _agree(plain, routed):
+        return seen, "its output changes when its attention is recorded, so attention is not recorded"
+    seen.interface = record.attention
+    if record.attention:
+        return seen, ""
+    return _replayed(model, inputs, seen, calls)
+
+
+def _replayed(model: Any, inputs: dict[str, Tensor], seen: _Seen, calls: list[Call]) -> tuple[_Seen, str]:
+    """Asks for weights in the ordinary way, which leaves nothing behind in families that build them in `forward`."""
+    name = type(model).__name__
+    if any(getattr(module, "_can_record_outputs", None) for module in model.modules()):
+        return seen, f"{name} makes no attention call that can be recorded"
+    watched = discovery.watching(model, (1, _POSITIONS))
+    with torch.no_grad(), recording(model, Plan(attention="eager")), watched as asked:
+        try:
+            output = model(**inputs, output_attentions=True)
+        except (TypeError, ValueError) as error:
+            return seen, f"{name} gives no attention weights: {error}"
+    weights = [w for key in ("attentions", "encoder_attentions") for w in output.get(key) or () if w is not None]
+    patterns = [w for w in weights if discovery.is_pattern(w)]
+    if not patterns:
+        return seen, f"{name} has no softmax attention"
+    for call in asked:
+        inner = not any(other is not call and call.holds(other) and other.weights is not None for other in asked)
+        if call.weights is not None and inner and any(discovery.close(call.weights, w) for w in patterns):
+            seen.replay.setdefault(call.path, []).append(call.weights)
+    return seen, "" if seen.replay else f"{name} gives attention weights that no single module returns"
+
+
+def _routers(model: nn.Module) -> set[str]:
+    """Paths of the modules whose output transformers itself calls router logits."""
+    classes = {
+        getattr(recorder, "target_class", recorder)
+        for module in model.modules()
+        for name, recorder in (getattr(module, "_can_record_outputs", None) or {}).items()
+        if name == "router_logits"
+    }
+    return {path for path, module in model.named_modules() if type(module) in classes}
+
+
+def _agree(plain: Tensor, routed: Tensor) -> bool:
+    difference = (plain - routed).float().abs().max()
+    return bool(difference <= _AGREEMENT * plain.float().abs().max().clamp(min=1e-6))
+
+
+def _stacks(model: nn.Module, calls: list[Call], seen: _Seen) -> tuple[tuple[Stack, ...], str]:
+    found = discovery.runs(model, calls)
+    if not found:
+        return (), "no run of layers could be located"
+    names = _names(found)
+    stacks = tuple(_stack(run, name, calls, seen) for run, name in zip(found, names, strict=True))
+    notes = sorted({layer.missing for stack in stacks for layer in stack.layers if layer.missing})
+    return stacks, "; ".join(notes)
+
+
+def _names(found: list[Run]) -> list[str]:
+    if len(found) == 1:
+        return [""]
+    names = []
+    for run in found:
+        parts = run.path.replace("_model", "").split(".")
+        known = [name for name in ("encoder", "decoder", "text", "vision") if name in parts]
+        towers = [name for name in known if name in ("text", "vision")]
+        names.append((towers or known or [run.path.replace(".", "_")])[-1])
+    counts = Counter(names)
+    return [name if counts[name] == 1 else run.path.replace(".", "_") for run, name in zip(found, names, strict=True)]
+
+
+def _stack(run: Run, name: str, calls: list[Call], seen: _Seen) -> Stack:
+    last = run.calls[-1]
+    assert last.gave is not None  # a run's layers have both sides
+    after = [call for call in calls if call.start > last.end and discovery.close(call.given, last.gave)]
+    norm = next((call.path for call in after if _is_norm(call, last)), None)
+    return Stack(
+        name=name,
+        path=run.path,
+        layers=tuple(_layer(call, calls, seen) for call in run.calls),
+        width=last.gave.shape[-1],
+        linked=run.linked,
+        final_norm=norm,
+    )
+
+
+def _is_norm(call: Call, last: Call) -> bool:
+    assert last.gave is not None
+    return call.gave is not None and call.gave.shape == last.gave.shape and not call.leaf and call.end == call.start + 1
+
+
+def _layer(call: Call, calls: list[Call], seen: _Seen) -> Layer:
+    inside = [other for other in calls if call.holds(other)]
+    added = discovery.additions(call, calls)
+    attentions = [(other, heads) for other in inside if (heads := _heads(other, calls, inside, seen)) is not None]
+    roles = _roles(added or [], [other for other, _ in attentions])
+    mlp = roles.get("mlp")
+    router = next((other.path for other in inside if other.path in seen.routers), None)
+    middle = roles.get("attn")
+    parallel = added is not None and len(added) > 1 and added[0].seen is None
+    by_role = dict(zip(("attn", "cross_attn"), [heads for _, heads in attentions], strict=False))
+    missing = "" if added is not None else "in some layers the parts do not add up to the layer's output"
+    return Layer(
+        path=call.path,
+        call=_turn(call, calls),
+        attn=by_role.get("attn"),
+        cross_attn=by_role.get("cross_attn"),
+        attn_out=_place(middle, calls),
+        cross_attn_out=_place(roles.get("cross_attn"), calls),
+        mlp_out=_place(mlp, calls),
+        mid=None if parallel else _mid(added or [], calls),
+        neurons=_neurons(mlp, inside, calls) if router is None else None,
+        router=router,
+        post_norm=any(addition.norm is not None for addition in added or []),
+        missing=missing,
+    )
+
+
+def _roles(added: list[discovery.Addition], attentions: list[Call]) -> dict[str, discovery.Addition]:
+    """Which addition is whose: those with an attention before them, then the rest."""
+    names: list[str] = []
+    if len(added) == 3:
+        names = ["attn", "cross_attn", "mlp"]
+    elif len(added) == 2:
+        # A parallel block may call its MLP first.
+        first_is_mlp = bool(attentions) and not any(a.start < added[0].call.end for a in attentions)
+        names = ["mlp", "attn"] if first_is_mlp else ["attn", "mlp"]
+    return dict(zip(names, added, strict=False))
+
+
+def _turn(call: Call, calls: list[Call]) -> int:
+    return sum(other.path == call.path and other.start < call.start for other in calls)
+
+
+def _place(addition: discovery.Addition | None, calls: list[Call]) -> Place | None:
+    if addition is None:
+        return None
+    call = addition.call
+    return Place(call.path, "out", _turn(call, calls), addition.factor, call.overwritten)
+
+
+def _mid(added: list[discovery.Addition], calls: list[Call]) -> Place | None:
+    """Where the stream between the last two additions is seen; after its norm where one stands in the stream."""
+    if len(added) < 2:
+        return None
+    last = added[-2]
+    if last.norm is not None:
+        return Place(last.norm.path, "out", _turn(last.norm, calls))
+    if last.seen is None:
+        return None
+    return Place(last.seen.path, "in" if last.received else "out", _turn(last.seen, calls))
+
+
+def _neurons(mlp: discovery.Addition | None, inside: list[Call], calls: list[Call]) -> Place | None:
+    """What the last projection before the MLP's output receives."""
+    if mlp is None:
+        return None
+    leaves = [call for call in inside if call.leaf and call.end <= mlp.call.end and call.given is not None]
+    return Place(leaves[-1].path, "in", _turn(leaves[-1], calls)) if leaves else None
+
+
+def _heads(call: Call, calls: list[Call], inside: list[Call], seen: _Seen) -> Heads | None:
+    turn = _turn(call, calls)
+    if call.path in seen.interface and turn < len(seen.interface[call.path]):
+        one = seen.interface[call.path][turn]
+        flat = one.z.reshape(*one.z.shape[:2], -1)
+        projection, gated = _projection(call, inside, flat)
+        return Heads(
+            path=call.path,
+            call=turn,
+            how="interface",
+            heads=one.heads,
+            kv_heads=one.key.shape[1],
+            head_width=one.query.shape[-1],
+            value_width=one.z.shape[-1],
+            causal=one.causal,
+            projection=projection,
+            gated=gated,
+        )
+    if call.path in seen.replay and turn < len(seen.replay[call.path]):
+        weights = seen.replay[call.path][turn]
+        projection, _ = _projection(call, inside, call.gave)
+        given = next((c.given for c in inside if c.path == projection), None)
+        width = 0 if given is None else given.shape[-1] // weights.shape[1]
+        later = torch.ones_like(weights, dtype=torch.bool).triu(1)
+        return Heads(
+            path=call.path,
+            call=turn,
+            how="replay",
+            heads=weights.shape[1],
+            kv_heads=weights.shape[1],
+            head_width=width,
+            value_width=width,
+            causal=not bool(weights[later].any()),
+            projection=projection,
+        )
+    return None
+
+
+def _projection(attention: Call, inside: list[Call], z: Tensor | None) -> tuple[str | None, bool]:
+    """The output projection: what receives z; else the attention's last projection, which receives it changed."""
+    for call in inside:
+        if call.leaf and call.end > attention.start and discovery.close(call.given, z):
+            return call.path, False
+    own = [call for call in inside if call.leaf and attention.holds(call) and call.given is not None]
+    if not own:
+        return None, False
+    width = own[-1].given.shape[-1]  # type: ignore[union-attr]
+    fits = z is None or z.shape[-1] == width or own[-1].gave is not None
+    return (own[-1].path, True) if fits else (None, False)

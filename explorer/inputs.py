@@ -1,0 +1,146 @@
+"""From what a person gives (text, texts, ids, chat messages, images) to what a model's forward takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from explorer.errors import Refused
+from explorer.tokens import Tokens, read_ids
+
+if TYPE_CHECKING:
+    from explorer.model import Model
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one pass is given.
+
+    Attributes:
+        arguments: for the model's forward.
+        tokens: the tokens of each text of the batch; empty where a model reads images only.
+        decoder: the tokens of each decoder text; empty where there is no decoder.
+        lengths: how many positions of each text are real; the rest is padding on the right.
+    """
+
+    arguments: dict[str, Tensor]
+    tokens: tuple[Tokens, ...]
+    decoder: tuple[Tokens, ...]
+    lengths: tuple[int, ...]
+
+
+def prepare(model: Model, inputs: Any, decoder: Any = None, images: Any = None) -> Inputs:
+    """Checks and converts what a pass is asked for.
+
+    Texts of unequal length are padded on the right and masked: causal models never see what comes later, and
+    others do not see what is masked, so only rounding differs from separate passes.
+
+    Raises:
+        Refused: something is missing, too long or outside the vocabulary; the sentence says what to give.
+        TypeError: something is of a type that cannot be read.
+    """
+    hf, config = model.hf, model.hf.config
+    takes_text = getattr(hf, "main_input_name", "input_ids") == "input_ids" or hasattr(config, "text_config")
+    arguments: dict[str, Tensor] = {}
+    tokens: tuple[Tokens, ...] = ()
+    if inputs is not None:
+        if not takes_text:
+            raise Refused(f"{model.name} reads images, not text; give images=.")
+        tokens = _read(model, inputs, "inputs")
+        arguments |= _batch(model, tokens)
+    if images is not None:
+        arguments["pixel_values"] = _pixels(model, images)
+    elif hasattr(config, "vision_config") or not takes_text:
+        raise Refused(f"{model.name} reads images; give images= as pixel values (batch, channel, height, width).")
+    if inputs is None and takes_text:
+        raise Refused(f"{model.name} reads text; give a text, token ids or chat messages.")
+    written: tuple[Tokens, ...] = ()
+    if getattr(config, "is_encoder_decoder", False):
+        written = _read(model, _start(config) if decoder is None else decoder, "decoder")
+        if len(written) != len(tokens):
+            raise Refused(f"decoder holds {len(written)} texts for {len(tokens)} inputs; give one for each.")
+        arguments["decoder_input_ids"] = _padded(model, written)
+    elif decoder is not None:
+        raise Refused(f"{model.name} has no decoder; leave decoder= out.")
+    lengths = tuple(len(text) for text in written or tokens)
+    return Inputs(arguments, tokens, written, lengths)
+
+
+def _start(config: Any) -> list[int]:
+    start = getattr(config, "decoder_start_token_id", None)
+    if start is None:
+        raise Refused("This model's config names no first decoder token; give decoder= as a text or ids.")
+    return [int(start)]
+
+
+def _read(model: Model, given: Any, name: str) -> tuple[Tokens, ...]:
+    if isinstance(given, str):
+        return (model.read(given),)
+    if isinstance(given, Tensor):
+        if given.dtype not in (torch.int32, torch.int64):
+            raise Refused(f"{name} is a tensor of {given.dtype}; token ids are int64.")
+        if given.dim() not in (1, 2):
+            raise Refused(f"{name} has the shape {tuple(given.shape)}; ids are (position,) or (batch, position).")
+        given = given.tolist()
+    if isinstance(given, bytes) or not isinstance(given, Sequence):
+        raise TypeError(f"{name} is a {type(given).__name__}; a text, texts, chat messages or token ids are needed.")
+    if not given:
+        raise Refused("The prompt gives no tokens. Type at least one character.")
+    if all(isinstance(item, str) for item in given):
+        return tuple(model.read(text) for text in given)
+    if all(isinstance(item, Mapping) for item in given):
+        return (_chat(model, given),)
+    rows = list(given) if all(isinstance(item, Sequence) for item in given) else [list(given)]
+    for row in rows:
+        if isinstance(row, str) or not all(isinstance(id, int) and not isinstance(id, bool) for id in row):
+            raise Refused(
+                f"{name} must be texts, chat messages, or ids: (position,), (batch, position) or a list of ints."
+            )
+        model.check_ids(row)
+    return tuple(read_ids(model.tokenizer, row) for row in rows)
+
+
+def _chat(model: Model, messages: Sequence[Any]) -> Tokens:
+    """Messages through the tokenizer's chat template, which writes every special token itself."""
+    if model.tokenizer is None or not getattr(model.tokenizer, "chat_template", None):
+        raise Refused(f"{model.name} has no chat template; give the conversation as text.")
+    text = model.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    return model.read(text, add_special_tokens=False)
+
+
+def _batch(model: Model, tokens: Sequence[Tokens]) -> dict[str, Tensor]:
+    arguments = {"input_ids": _padded(model, tokens)}
+    if model.accepts("attention_mask"):
+        longest = arguments["input_ids"].shape[1]
+        mask = [[1] * len(text) + [0] * (longest - len(text)) for text in tokens]
+        arguments["attention_mask"] = torch.tensor(mask, device=model.device)
+    return arguments
+
+
+def _padded(model: Model, tokens: Sequence[Tokens]) -> Tensor:
+    longest = max(len(text) for text in tokens)
+    padding = getattr(model.tokenizer, "pad_token_id", None)
+    fill = 0 if padding is None else int(padding)
+    return torch.tensor([text.ids + [fill] * (longest - len(text)) for text in tokens], device=model.device)
+
+
+def _pixels(model: Model, images: Any) -> Tensor:
+    if isinstance(images, Tensor):
+        if images.dim() == 3:
+            images = images[None]
+        if images.dim() != 4:
+            raise Refused(f"images has the shape {tuple(images.shape)}; (batch, channel, height, width) is needed.")
+        return _on(model, images)
+    processor = getattr(model.tokenizer, "image_processor", model.tokenizer)
+    if processor is None or not callable(getattr(processor, "preprocess", None)):
+        raise Refused(f"{model.name} was attached without an image processor; give images= as pixel values.")
+    pixels: Tensor = processor(images=images, return_tensors="pt")["pixel_values"]
+    return _on(model, pixels)
+
+
+def _on(model: Model, pixels: Tensor) -> Tensor:
+    return pixels.to(device=model.device, dtype=model.dtype)
