@@ -217,7 +217,8 @@ class Steer(Edit):
             return before + direction * self.strength
         length = direction.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(before.dtype).tiny)
         norms: Tensor = before.norm(dim=-1, keepdim=True)
-        return before + direction / length * norms * self.strength
+        steered: Tensor = before + self.strength * norms * direction / length
+        return steered
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
