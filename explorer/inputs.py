@@ -135,7 +135,7 @@ def _pixels(model: Model, images: Any) -> Tensor:
         if images.dim() != 4:
             raise Refused(f"images has the shape {tuple(images.shape)}; (batch, channel, height, width) is needed.")
         return _on(model, images)
-    processor = getattr(model.tokenizer, "image_processor", model.tokenizer)
+    processor = getattr(model.processor, "image_processor", model.processor)
     if processor is None or not callable(getattr(processor, "preprocess", None)):
         raise Refused(f"{model.name} was attached without an image processor; give images= as pixel values.")
     pixels: Tensor = processor(images=images, return_tensors="pt")["pixel_values"]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedModel
 
 from explorer import samples
 from explorer.errors import Refused
@@ -17,8 +17,10 @@ from explorer.model import Model
 _LOADERS = {
     "causal": "AutoModelForCausalLM",
     "masked": "AutoModelForMaskedLM",
+    "seq2seq": "AutoModelForSeq2SeqLM",
     "classification": "AutoModelForSequenceClassification",
     "embedding": "AutoModel",
+    "vision": "AutoModelForImageClassification",
 }
 
 
@@ -39,8 +41,8 @@ def load(
             elsewhere.
         device: such as "cuda"; the CPU by default.
         revision: branch, tag or commit of a Hub id.
-        task: "causal", "masked", "classification" or "embedding"; by default what the config's
-            architecture says.
+        task: "causal", "masked", "seq2seq", "classification", "embedding" or "vision"; by default what the
+            config's architecture says.
 
     Raises:
         Refused: the source is unknown, not reachable, has no safetensors or a damaged file, or `dtype`,
@@ -60,20 +62,21 @@ def load(
         config = AutoConfig.from_pretrained(where, **options)
         loader = getattr(transformers, _LOADERS[_task(task, config)])
         hf = loader.from_pretrained(where, config=config, dtype=_dtype(dtype, place), use_safetensors=True, **options)
-        tokenizer = AutoTokenizer.from_pretrained(where, **options)
+        processor = _processor(where, config, options)
     except Refused:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise Refused(f"source={name!r} could not be opened: {_first_sentence(error)}") from error
-    return Model(hf.to(place), tokenizer, title)
+    return Model(hf.to(place), processor, title)
 
 
-def attach(model: PreTrainedModel, tokenizer: Any | None = None) -> Model:
+def attach(model: PreTrainedModel, tokenizer_or_processor: Any | None = None) -> Model:
     """Takes a transformers model that is already in memory, without copying or changing it.
 
     Args:
         model: any transformers model.
-        tokenizer: its tokenizer; without one the model is given token ids.
+        tokenizer_or_processor: its tokenizer, image processor, or a processor that holds both; without one the
+            model is given token ids and pixel values.
 
     Raises:
         TypeError: `model` is not a transformers model.
@@ -84,7 +87,15 @@ def attach(model: PreTrainedModel, tokenizer: Any | None = None) -> Model:
             "For a name or a folder use explorer.load."
         )
     name = getattr(model.config, "_name_or_path", "") or type(model).__name__
-    return Model(model, tokenizer, Path(name).name)
+    return Model(model, tokenizer_or_processor, Path(name).name)
+
+
+def _processor(where: str, config: Any, options: dict[str, Any]) -> Any:
+    """What turns a person's input into the model's: a tokenizer, an image processor or both in one."""
+    has_images = hasattr(config, "vision_config")
+    if not has_images and getattr(config, "image_size", None) is not None:
+        return AutoImageProcessor.from_pretrained(where, **options)
+    return (AutoProcessor if has_images else AutoTokenizer).from_pretrained(where, **options)
 
 
 def _check_source(where: str) -> None:
@@ -112,6 +123,10 @@ def _task(task: str | None, config: Any) -> str:
         return "masked"
     if architecture.endswith("ForSequenceClassification"):
         return "classification"
+    if architecture.endswith("ForImageClassification"):
+        return "vision"
+    if getattr(config, "is_encoder_decoder", False) and architecture.endswith("ForConditionalGeneration"):
+        return "seq2seq"
     return "embedding"
 
 

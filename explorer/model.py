@@ -49,14 +49,17 @@ class Model:
     Attributes:
         hf: the plain transformers model.
         tokenizer: its tokenizer, or None.
+        processor: what was given for text and images together: a tokenizer, a processor, or None.
         name: what people call it.
         anatomy: what it is made of.
         lock: held during a pass; one for each transformers model.
     """
 
-    def __init__(self, hf: PreTrainedModel, tokenizer: Any | None, name: str) -> None:
+    def __init__(self, hf: PreTrainedModel, tokenizer_or_processor: Any | None, name: str) -> None:
         self.hf = hf
-        self.tokenizer = tokenizer
+        self.processor = tokenizer_or_processor
+        reads_text = callable(getattr(tokenizer_or_processor, "convert_ids_to_tokens", None))
+        self.tokenizer = tokenizer_or_processor if reads_text else getattr(tokenizer_or_processor, "tokenizer", None)
         self.name = name
         self.lock = _LOCKS.setdefault(hf, threading.RLock())
         with self.lock:
