@@ -13,6 +13,7 @@ from explorer.errors import Cancelled, ExplorerError, Refused
 if TYPE_CHECKING:
     from explorer.anatomy import Anatomy
     from explorer.attribution import Attribution
+    from explorer.edits import Ablate, Apply, Patch, Scale, Steer
     from explorer.generation import Generation, Step
     from explorer.loading import attach, load
     from explorer.model import Model
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
     from explorer.trace import Trace
 
 _HOME = {
+    "Ablate": "edits",
     "Anatomy": "anatomy",
+    "Apply": "edits",
     "Attribution": "attribution",
     "Distribution": "sampling",
     "Generation": "generation",
     "Model": "model",
     "NextToken": "sampling",
+    "Patch": "edits",
     "Sampling": "sampling",
+    "Scale": "edits",
+    "Steer": "edits",
     "Step": "generation",
     "Token": "tokens",
     "Tokens": "tokens",
@@ -38,7 +44,9 @@ _HOME = {
 
 __version__ = "0.1.0"
 __all__ = [
+    "Ablate",
     "Anatomy",
+    "Apply",
     "Attribution",
     "Cancelled",
     "Distribution",
@@ -46,8 +54,11 @@ __all__ = [
     "Generation",
     "Model",
     "NextToken",
+    "Patch",
     "Refused",
     "Sampling",
+    "Scale",
+    "Steer",
     "Step",
     "Token",
     "Tokens",

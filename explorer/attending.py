@@ -18,6 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from explorer.attention import AttentionCall, additive_mask
+from explorer.errors import Refused
 from explorer.recording import ATTENTION_NAME, Change, Session, session
 
 # The fast kernel refuses the first of these and ignores the others without a word.
@@ -91,6 +92,8 @@ def _with_changed_pattern(call: AttentionCall, changes: Mapping[str, Change], pr
     change = changes.get(f"{prefix}.pattern")
     if change is None:
         return call
+    if call.sparse:
+        raise Refused(f"{prefix}.pattern cannot be edited: this family chooses the keys by a rule of its own.")
     pattern = change(call.pattern(range(call.heads), range(call.queries)))
     value = call.value.repeat_interleave(call.heads // call.value.shape[1], dim=1)
     return call.replaced(z=torch.matmul(pattern, value).transpose(1, 2), changed_pattern=pattern)

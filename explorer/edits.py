@@ -8,19 +8,30 @@ error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from explorer._regions import (
+    Indices,
+    Span,
+    broadcast,
+    checked_source,
+    described,
+    first_key,
+    from_source,
+    indices,
+    is_pattern,
+    number,
+    position_axis,
+    region,
+)
 from explorer.errors import Refused
 
-if TYPE_CHECKING:
-    pass
-
-Indices = tuple[int, ...] | None
+_WHOLE_TEXT = Span()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,17 +40,18 @@ class Edit:
 
     Attributes:
         site: an address; wildcards (`layers.*.attn.z`) name several sites.
-        heads: head indices, None for all; only for sites with heads.
+        heads: head indices, None for all; only for sites with heads. Keys and values have key-value heads.
         positions: positions of the whole text, None for all; for patterns these are queries.
-        neurons: indices along the last axis, None for all; for patterns these are keys.
+        neurons: indices along the last axis, None for all; for patterns these are keys, so that `positions=5,
+            neurons=2` is what position 5 takes from position 2. Rows of a changed pattern are not renormalised.
     """
 
     kinds: ClassVar[dict[str, type[Edit]]] = {}
 
     site: str
-    heads: Sequence[int] | int | None = None
-    positions: Sequence[int] | int | None = None
-    neurons: Sequence[int] | int | None = None
+    heads: Indices = None
+    positions: Indices = None
+    neurons: Indices = None
 
     def __init_subclass__(cls) -> None:
         Edit.kinds[cls.__name__] = cls
@@ -48,51 +60,41 @@ class Edit:
         if not isinstance(self.site, str) or not self.site:
             raise Refused(f"site={self.site!r} is not an address; model.sites() lists what there is.")
         for name in ("heads", "positions", "neurons"):
-            object.__setattr__(self, name, _indices(name, getattr(self, name), self.site))
+            object.__setattr__(self, name, indices(name, getattr(self, name), self.site))
 
-    def value(self, before: Tensor, site: str) -> Tensor:
+    def value(self, before: Tensor, site: str, span: Span) -> Tensor:
         """What takes the place of `before` at a site, for all of it; the chosen region is cut out afterwards."""
         raise TypeError(f"{type(self).__name__} does not say what it does")
 
     def check_generation(self) -> None:
         """Raises `Refused` where the edit needs the whole text at once."""
 
-    def change(self, before: Tensor, site: str, offset: int) -> Tensor:
+    @property
+    def keeps_zeros(self) -> bool:
+        """Whether a weight of 0 stays 0, so that keys which a sliding cache has dropped need no edit."""
+        return False
+
+    def change(self, before: Tensor, site: str, span: Span = _WHOLE_TEXT) -> Tensor:
         """The site's value with the edit done, in the same layout: (batch, position, [head,] width) or a pattern.
 
-        Raises:
-            Refused: an index is out of range or the edit gives another shape.
-        """
-        after = self.value(before, site)
-        if not isinstance(after, Tensor) or after.shape != before.shape or after.device != before.device:
-            raise Refused(f"{self!r} gives {_described(after)} at {site}, where {_described(before)} is needed.")
-        mask = self._region(before, site, offset)
-        after = after.to(before.dtype)
-        return after if mask is None else torch.where(mask, after, before)
+        It is `before` itself where the pass holds nothing of what the edit names.
 
-    def _region(self, before: Tensor, site: str, offset: int) -> Tensor | None:
-        pattern = site.endswith(".pattern")
-        axes = {"heads": 1, "positions": 2, "neurons": 3} if pattern else {"positions": 1, "neurons": before.dim() - 1}
-        if not pattern and before.dim() == 4:
-            axes["heads"] = 2
-        mask: Tensor | None = None
-        for name, axis in axes.items():
-            chosen = getattr(self, name)
-            if chosen is None:
-                continue
-            size = before.shape[axis]
-            shift = offset if name == "positions" else 0
-            if shift == 0 and max(chosen) >= size:
-                raise Refused(f"{name}={chosen} is out of range at {site}: allowed are 0 to {size - 1}.")
-            here = torch.zeros(size, dtype=torch.bool, device=before.device)
-            inside = [index - shift for index in chosen if 0 <= index - shift < size]
-            here[inside] = True
-            shape = [1] * before.dim()
-            shape[axis] = size
-            mask = here.view(shape) if mask is None else mask & here.view(shape)
-        if self.heads is not None and "heads" not in axes:
-            raise Refused(f"heads={self.heads} has no meaning at {site}, which is not split into heads.")
-        return mask
+        Raises:
+            Refused: an index is out of range or the edit gives another shape, dtype or device.
+        """
+        mask = region(self, before, site, span)
+        if is_pattern(site) and first_key(before, span) and not self.keeps_zeros:
+            raise Refused(
+                f"{self!r} may give weight to keys that the sliding cache of this layer has dropped at {site}; use "
+                "Scale or Ablate by zero there, or trace the whole text."
+            )
+        if mask is not None and not mask.any():
+            return before
+        after = self.value(before, site, span)
+        wanted = (before.shape, before.dtype, before.device)
+        if not isinstance(after, Tensor) or (after.shape, after.dtype, after.device) != wanted:
+            raise Refused(f"{self!r} gives {described(after)} at {site}, where {described(before)} is needed.")
+        return after if mask is None else torch.where(mask, after, before)
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -124,20 +126,27 @@ class Ablate(Edit):
 
     def __init__(self, site: str, *, heads: Any = None, positions: Any = None, neurons: Any = None, by: Any = "zero"):
         _fill(self, site, heads, positions, neurons, by=by)
-        if isinstance(by, str) and by not in ("zero", "mean"):
+        if not isinstance(by, str):
+            object.__setattr__(self, "by", checked_source(by, "by", self.site, "'zero', 'mean', "))
+        elif by not in ("zero", "mean"):
             raise Refused(f"by={by!r} is not 'zero', 'mean', a tensor or a trace.")
 
-    def value(self, before: Tensor, site: str) -> Tensor:
+    def value(self, before: Tensor, site: str, span: Span) -> Tensor:
         if isinstance(self.by, str):
             if self.by == "zero":
                 return torch.zeros_like(before)
-            axis = 2 if site.endswith(".pattern") else 1
-            return before.mean(dim=axis, keepdim=True).expand_as(before)
-        return _from_source(self.by, before, site, "by")
+            return before.mean(dim=position_axis(site), keepdim=True).expand_as(before)
+        return from_source(self.by, before, site, span, self.positions, "by")
 
     def check_generation(self) -> None:
         if isinstance(self.by, str) and self.by == "mean":
             raise Refused("by='mean' needs the whole text at once; in generation give a tensor with the mean instead.")
+        if not isinstance(self.by, str):
+            _check_growing(self, self.by, "by")
+
+    @property
+    def keeps_zeros(self) -> bool:
+        return isinstance(self.by, str) and self.by == "zero"
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -147,10 +156,14 @@ class Scale(Edit):
     factor: float = 1.0
 
     def __init__(self, site: str, factor: float, *, heads: Any = None, positions: Any = None, neurons: Any = None):
-        _fill(self, site, heads, positions, neurons, factor=_number("factor", factor))
+        _fill(self, site, heads, positions, neurons, factor=number("factor", factor))
 
-    def value(self, before: Tensor, site: str) -> Tensor:
+    def value(self, before: Tensor, site: str, span: Span) -> Tensor:
         return before * self.factor
+
+    @property
+    def keeps_zeros(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -158,17 +171,22 @@ class Patch(Edit):
     """Puts values from elsewhere in.
 
     Attributes:
-        source: a trace that recorded the same site (of a text of the same length, unless `positions` are given),
-            or a tensor that broadcasts to the site's shape.
+        source: a trace that recorded the same site, or a tensor that broadcasts to the site's shape. It has as many
+            positions as the pass, or one for all; with `positions`, at least as many as these need, and position p
+            gets the value of its position p.
     """
 
     source: Any = None
 
     def __init__(self, site: str, source: Any, *, heads: Any = None, positions: Any = None, neurons: Any = None):
         _fill(self, site, heads, positions, neurons, source=source)
+        object.__setattr__(self, "source", checked_source(source, "source", self.site))
 
-    def value(self, before: Tensor, site: str) -> Tensor:
-        return _from_source(self.source, before, site, "source")
+    def value(self, before: Tensor, site: str, span: Span) -> Tensor:
+        return from_source(self.source, before, site, span, self.positions, "source")
+
+    def check_generation(self) -> None:
+        _check_growing(self, self.source, "source")
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -199,6 +217,8 @@ class Steer(Edit):
     ):
         if not isinstance(vector, Tensor):
             raise TypeError(f"vector is a {type(vector).__name__}; a tensor is needed.")
+        if not isinstance(relative, bool):
+            raise TypeError(f"relative={relative!r} is a {type(relative).__name__}; True or False is needed.")
         _fill(
             self,
             site,
@@ -206,13 +226,13 @@ class Steer(Edit):
             positions,
             neurons,
             vector=vector.detach().clone(),
-            strength=_number("strength", strength),
-            relative=bool(relative),
+            strength=number("strength", strength),
+            relative=relative,
         )
 
-    def value(self, before: Tensor, site: str) -> Tensor:
+    def value(self, before: Tensor, site: str, span: Span) -> Tensor:
         vector: Tensor = self.vector.to(before)
-        direction = _broadcast(vector, before, site, "vector")
+        direction = broadcast(vector, before, site, "vector")
         if not self.relative:
             return before + direction * self.strength
         length = direction.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(before.dtype).tiny)
@@ -243,7 +263,7 @@ class Apply(Edit):
             raise TypeError(f"function is a {type(function).__name__}; something to call is needed.")
         _fill(self, site, heads, positions, neurons, function=function)
 
-    def value(self, before: Tensor, site: str) -> Tensor:
+    def value(self, before: Tensor, site: str, span: Span) -> Tensor:
         after: Tensor = self.function(before.clone())
         return after
 
@@ -252,57 +272,15 @@ def checked_edits(edits: Any) -> tuple[Edit, ...]:
     """Edits from one edit or a sequence of them.
 
     Raises:
-        TypeError: something else is among them.
+        TypeError: something else is given or is among them.
     """
+    if edits is None or isinstance(edits, str | Tensor):
+        raise TypeError(f"edits is a {type(edits).__name__}; one edit or a list of them is needed.")
     listed = (edits,) if isinstance(edits, Edit) else tuple(edits)
     for edit in listed:
         if not isinstance(edit, Edit):
             raise TypeError(f"edits holds a {type(edit).__name__}; Ablate, Scale, Patch, Steer and Apply are edits.")
     return listed
-
-
-def to_json(edits: Sequence[Edit]) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
-    """Edits as plain values, and the tensors they refer to by name.
-
-    Raises:
-        Refused: an edit holds a function, which does not travel; or a trace, whose values must be given as a tensor.
-    """
-    tensors: dict[str, Tensor] = {}
-    listed = []
-    for edit in edits:
-        plain: dict[str, Any] = {"kind": type(edit).__name__}
-        for f in fields(edit):
-            value = getattr(edit, f.name)
-            if isinstance(value, Tensor):
-                name = f"tensor{len(tensors)}"
-                tensors[name] = value
-                value = {"tensor": name}
-            elif not isinstance(value, str | int | float | tuple | None):
-                raise Refused(f"{edit!r} holds a {type(value).__name__} in {f.name}, which does not travel as JSON.")
-            plain[f.name] = list(value) if isinstance(value, tuple) else value
-        listed.append(plain)
-    return listed, tensors
-
-
-def from_json(listed: Sequence[Mapping[str, Any]], tensors: Mapping[str, Tensor]) -> tuple[Edit, ...]:
-    """The edits that `to_json` gave.
-
-    Raises:
-        Refused: a kind or a tensor is unknown.
-    """
-    found = []
-    for plain in listed:
-        values = dict(plain)
-        kind = Edit.kinds.get(str(values.pop("kind", None)))
-        if kind is None or kind is Apply:
-            raise Refused(f"kind={plain.get('kind')!r} is not an edit; known are {', '.join(sorted(Edit.kinds))}.")
-        for name, value in values.items():
-            if isinstance(value, Mapping):
-                if value.get("tensor") not in tensors:
-                    raise Refused(f"{name} refers to {dict(value)!r}, which is not among the tensors.")
-                values[name] = tensors[value["tensor"]]
-        found.append(kind(**values))
-    return tuple(found)
 
 
 def _fill(edit: Edit, site: str, heads: Any, positions: Any, neurons: Any, **own: Any) -> None:
@@ -312,54 +290,15 @@ def _fill(edit: Edit, site: str, heads: Any, positions: Any, neurons: Any, **own
     edit.__post_init__()
 
 
-def _indices(name: str, chosen: Any, site: str) -> Indices:
-    if chosen is None:
-        return None
-    indices = (chosen,) if isinstance(chosen, int) else tuple(chosen)
-    for index in indices:
-        if isinstance(index, bool) or not isinstance(index, int) or index < 0:
-            raise Refused(f"{name}={chosen!r} of an edit at {site} holds {index!r}; use whole numbers from 0.")
-    if not indices or len(set(indices)) < len(indices):
-        raise Refused(f"{name}={chosen!r} of an edit at {site} must hold one or more different indices.")
-    return indices
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not torch.isfinite(torch.tensor(value)):
-        raise Refused(f"{name}={value!r} is not a finite number.")
-    return float(value)
-
-
-def _from_source(source: Any, before: Tensor, site: str, name: str) -> Tensor:
-    from explorer.trace import Trace
-
-    if isinstance(source, Trace):
-        values = source[site].to(before)
-        axis = 2 if site.endswith(".pattern") else 1
-        if values.shape[axis] != before.shape[axis]:
-            raise Refused(
-                f"{name} is a trace of {values.shape[axis]} positions and this pass has {before.shape[axis]}; "
-                "patching needs texts of the same length. Give a tensor for other lengths."
-            )
-        return _broadcast(values, before, site, name)
-    if isinstance(source, Tensor):
-        return _broadcast(source.detach().to(before), before, site, name)
-    raise TypeError(f"{name} is a {type(source).__name__}; a trace or a tensor is needed.")
-
-
-def _broadcast(values: Tensor, before: Tensor, site: str, name: str) -> Tensor:
-    try:
-        return values.expand_as(before)
-    except RuntimeError:
+def _check_growing(edit: Edit, source: Any, name: str) -> None:
+    """A source with one value for each position has none for those that are yet to be written."""
+    axis = position_axis(edit.site)
+    per_position = not isinstance(source, Tensor) or (source.dim() >= -axis and source.shape[axis] != 1)
+    if per_position and edit.positions is None:
         raise Refused(
-            f"{name} has the shape {tuple(values.shape)}, which does not fit {site}: {tuple(before.shape)}."
-        ) from None
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor {tuple(value.shape)} of {value.dtype} on {value.device}"
-    return f"a {type(value).__name__}"
+            f"{name} of {edit!r} has a value for each position of one text, and a text that is being written grows; "
+            "name positions=, or give one value for all positions."
+        )
 
 
 def _shown(value: Any) -> str:
@@ -367,6 +306,9 @@ def _shown(value: Any) -> str:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) or isinstance(other, Tensor):
-        return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
-    return bool(one == other)
+    if one is other:
+        return True
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
+        return not isinstance(one, Tensor) and not isinstance(other, Tensor) and bool(one == other)
+    alike = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+    return alike and torch.equal(one, other)

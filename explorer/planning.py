@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from explorer._regions import Span
 from explorer.anatomy import Anatomy, Heads, Layer, Place
 from explorer.edits import Edit
 from explorer.errors import Refused
@@ -39,6 +40,7 @@ def plan(
     edits: Sequence[Edit] = (),
     firings: Firings | None = None,
     offset: int = 0,
+    growing: bool = False,
     stops: Iterable[str] = (),
 ) -> Plan:
     """A plan for one pass.
@@ -49,6 +51,7 @@ def plan(
         edits: what to change, in order.
         firings: counts how often each edit acts.
         offset: how many positions the model read before this pass (a cache holds them).
+        growing: whether the text goes on after this pass, so that positions it does not reach are no mistake.
         stops: paths of modules before which cancelled work stops.
 
     Raises:
@@ -58,7 +61,7 @@ def plan(
     attentions = dict(_attentions(anatomy))
     replayed = {prefix: heads for prefix, heads in attentions.items() if heads.how == "replay"}
     recorded = {prefix: heads for prefix, heads in attentions.items() if heads.how == "interface"}
-    changes, in_heads = _changes(anatomy, edits, firings or Firings(edits), offset)
+    changes, in_heads = _changes(anatomy, edits, firings or Firings(edits), Span(offset, growing))
     touched = {site.rpartition(".")[0] for site in in_heads}
     wanted = {site.address.rpartition(".")[0] for site in kept if site.kind is not None}
     needed = (wanted | touched) & set(recorded)
@@ -72,6 +75,8 @@ def plan(
         stops=stops,
         changes=changes,
         heads=in_heads,
+        order=[site.address for site in every(anatomy)] if changes else (),
+        rows=[layer.path for layer in layers_of(anatomy)] if changes else (),
     )
 
 
@@ -106,7 +111,7 @@ def _places(kept: list[Site], attentions: dict[str, Heads]) -> Iterable[tuple[st
 
 
 def _changes(
-    anatomy: Anatomy, edits: Sequence[Edit], firings: Firings, offset: int
+    anatomy: Anatomy, edits: Sequence[Edit], firings: Firings, span: Span
 ) -> tuple[dict[str, tuple[Place, Change]], dict[str, Change]]:
     """Changes at modules and changes inside attention calls, the edits of one site one after another."""
     at_modules: dict[str, tuple[Place, Change]] = {}
@@ -120,7 +125,7 @@ def _changes(
         if address not in by_site:
             continue
         numbers = by_site[address][1]
-        change = _change(edits, numbers, firings, site, offset)
+        change = _change(edits, numbers, firings, site, span)
         heads = site.heads
         part = site.part.rpartition(".")[2]
         if heads is not None and heads.how == "interface" and part in (*_IN_ATTENTION, "z"):
@@ -130,18 +135,24 @@ def _changes(
     return at_modules, in_heads
 
 
-def _change(edits: Sequence[Edit], numbers: list[int], firings: Firings, site: Site, offset: int) -> Change:
+def _change(edits: Sequence[Edit], numbers: list[int], firings: Firings, site: Site, span: Span) -> Change:
     heads = site.heads
     split = heads.heads if heads is not None and site.part.endswith(".z") and heads.how == "replay" else None
 
     def change(value: Tensor) -> Tensor:
-        flat = value.shape
+        state, flat = value, value.shape
+        if value.dim() == 2:  # some MLPs see texts and positions as one axis
+            current = session()
+            assert current is not None  # changes are made by a plan that is being carried out
+            value = value.reshape(current.texts, -1, flat[-1])
         if split is not None:
             value = value.reshape(*flat[:2], split, -1)
+        given = value
         for number in numbers:
-            value = edits[number].change(value, site.address, offset)
-            firings.counts[number] += 1
-        return value.reshape(flat)
+            changed = edits[number].change(value, site.address, span)
+            firings.counts[number] += changed is not value
+            value = changed
+        return state if value is given else value.reshape(flat)
 
     return change
 
@@ -149,8 +160,8 @@ def _change(edits: Sequence[Edit], numbers: list[int], firings: Firings, site: S
 def _at_module(site: Site, change: Change) -> tuple[Place, Change]:
     where = place(site)
     if site.part == "logits" or where is None:
-        near = {"head_out": "attn.z", "scores": "attn.pattern"}.get(site.part.rpartition(".")[2])
-        advice = f" Edit {near} instead." if near else ""
+        near = {"head_out": "z", "scores": "pattern", "pattern": "z"}.get(site.part.rpartition(".")[2])
+        advice = f" Edit {site.address.rpartition('.')[0]}.{near} instead." if near else ""
         raise Refused(f"site={site.address!r} can be read but not edited.{advice}")
     if site.part != "resid_mid" or where.side == "out":
         return where, change
