@@ -121,7 +121,7 @@ def _attention(model: Any, inputs: dict[str, Tensor], plain: Tensor, calls: list
             record.attention.clear()
     if record.attention and not _agree(plain, routed):
         return seen, "its output changes when its attention is recorded, so attention is not recorded"
-    seen.interface = record.attention
+    seen.interface = dict(record.attention)
     if record.attention:
         return seen, ""
     return _replayed(model, inputs, seen, calls)

@@ -24,6 +24,7 @@ from explorer.examination import examine
 from explorer.inputs import prepare
 from explorer.planning import Firings, layers_of, needs_stream, plan
 from explorer.recording import Plan, Recording, answering, evaluating, hidden_state, recording
+from explorer.reuse import start as starting
 from explorer.tokens import Tokens, read_text
 from explorer.trace import Trace
 
@@ -154,6 +155,7 @@ class Model:
         images: Any = None,
         edits: Edit | Sequence[Edit] = (),
         record: Sequence[str] | None = None,
+        reuse: Trace | None = None,
     ) -> Trace:
         """Runs one pass and keeps what it computed.
 
@@ -169,6 +171,8 @@ class Model:
             images: pixel values (batch, channel, height, width), or images for the processor.
             edits: how the pass is changed, in order; see `explorer.edits`.
             record: sites to keep instead, with wildcards, such as `["layers.*.mlp.neurons"]`.
+            reuse: an earlier trace: where both begin with the same tokens, only the rest is run. Where that could
+                change a number nothing is taken over; `trace.reused` and `trace.reuse_note` tell.
 
         Raises:
             Refused: an input or an edit cannot be used; the sentence says why.
@@ -180,13 +184,20 @@ class Model:
             record = [*([record] if isinstance(record, str) else record), *needs_stream(changes, self.anatomy)]
         stops = [layer.path for layer in layers_of(self.anatomy)]
         todo = plan(self.anatomy, record=record, edits=changes, firings=firings, stops=stops)
-        with self.lock, torch.no_grad(), recording(self.hf, todo) as seen:
-            logits = self.run(**given.arguments)
+        with self.lock, torch.no_grad():
+            start = starting(self, given, reuse, todo, changes)
+            with recording(self.hf, todo) as seen:
+                logits = self.run(**start.arguments)
         firings.check()
-        return Trace(self, given, seen, logits, changes)
+        return Trace(self, given, start.joined(seen), logits, changes, start)
 
-    def next_token(self, inputs: Any, *, edits: Edit | Sequence[Edit] = ()) -> NextToken:
+    def next_token(self, inputs: Any, *, edits: Edit | Sequence[Edit] = (), reuse: Trace | None = None) -> NextToken:
         """What the model would say next: the full row of logits after the last position.
+
+        Args:
+            inputs: as in `trace`.
+            edits: as in `trace`.
+            reuse: as in `trace`.
 
         Raises:
             Refused: the model has no vocabulary head, or the input is refused as in `trace`.
@@ -195,8 +206,10 @@ class Model:
 
         self.require_next_token()
         given = prepare(self, inputs)
-        with self.lock, torch.no_grad(), self.stoppable(edits):
-            logits = self.run(**given.arguments)
+        with self.lock, torch.no_grad():
+            start = starting(self, given, reuse, None, checked_edits(edits))
+            with self.stoppable(edits):
+                logits = self.run(**start.arguments)
         assert logits is not None  # there is a vocabulary head
         return NextToken(logits[0, -1].float(), given.tokens[0].ids, self.tokenizer)
 
@@ -267,7 +280,8 @@ class Model:
 
     def run(self, **inputs: Any) -> Tensor | None:
         """One plain pass. Logits (batch, position, vocabulary), of the last position alone where that can be asked."""
-        options: dict[str, Any] = {"use_cache": False} if self.accepts("use_cache") else {}
+        # A cache that is given is used; none is made, since nothing would read it.
+        options: dict[str, Any] = {"use_cache": "past_key_values" in inputs} if self.accepts("use_cache") else {}
         if self.accepts("logits_to_keep") and self.anatomy.backbone is not None:
             options["logits_to_keep"] = 1
         output = self.hf(**inputs, **options)

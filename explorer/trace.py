@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from explorer.edits import Edit
     from explorer.model import Model
+    from explorer.reuse import Start
 
 Chosen = Sequence[int] | slice | int | None
 
@@ -37,14 +38,25 @@ class Trace:
         batch: the tokens of each text.
         decoder: the tokens of each decoder text; empty where there is no decoder.
         edits: how the pass was changed.
+        reused: how many positions were taken over from an earlier trace.
+        reuse_note: why none were, where one was offered.
     """
 
     def __init__(
-        self, model: Model, inputs: Inputs, recording: Recording, logits: Tensor | None, edits: tuple[Edit, ...]
+        self,
+        model: Model,
+        inputs: Inputs,
+        recording: Recording,
+        logits: Tensor | None,
+        edits: tuple[Edit, ...],
+        start: Start | None = None,
     ) -> None:
         self.batch = inputs.tokens
         self.decoder = inputs.decoder
         self.edits = edits
+        self.reused = 0 if start is None else start.length
+        self.reuse_note = "" if start is None else start.note
+        self._state = None if start is None else start.state
         self._model = model
         self._inputs = inputs
         self._recording = recording
