@@ -76,6 +76,7 @@ class Layer:
         mid: the residual stream between attention and MLP, or None (parallel blocks have none).
         neurons: the MLP's hidden neurons, what its last projection receives, or None.
         router: path of the module that chooses experts, or None.
+        routing: how its scores become probabilities, "softmax" or "sigmoid"; empty where that cannot be told.
         post_norm: whether norms stand inside the residual stream, after each addition.
         missing: why a part could not be located.
     """
@@ -91,6 +92,7 @@ class Layer:
     neurons: Place | None
     router: str | None
     post_norm: bool
+    routing: str = ""
     missing: str = ""
 
 
@@ -206,7 +208,7 @@ class Anatomy:
                 facts.append((f"{name}head width", _each(attn.head_width for attn in attentions)))
                 facts.append((f"{name}attention", "causal" if stack.causal else "bidirectional"))
             if len(attentions) < len(stack.layers):
-                facts.append((f"{name}layers without softmax attention", len(stack.layers) - len(attentions)))
+                facts.append((f"{name}layers without recorded attention", len(stack.layers) - len(attentions)))
             facts.append((f"{name}width", stack.width))
             blocks = "parallel" if stack.parallel else "sequential"
             facts.append((f"{name}blocks", f"{blocks}, {'post' if stack.post_norm else 'pre'}-norm"))

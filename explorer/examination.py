@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 import explorer.attending  # noqa: F401 - registers the attention function
-from explorer import discovery
+from explorer import discovery, mixtures
 from explorer.anatomy import Anatomy, Heads, Layer, Place, Stack
 from explorer.attention import AttentionCall
 from explorer.discovery import Call, Run
-from explorer.recording import Plan, evaluating, recording
+from explorer.recording import Plan, recording
 
 # Two correct kernels may differ by rounding; a mask or scale that got lost changes logits by far more.
 _AGREEMENT = 0.02
@@ -36,11 +36,14 @@ def examine(model: Any) -> Anatomy:
     stacks: tuple[Stack, ...] = ()
     backbone = None
     if not missing:
-        with torch.no_grad(), evaluating(model), discovery.watching(model, (1, _POSITIONS)) as calls:
+        first = Plan(outputs=mixtures.routers(model))
+        watched = discovery.watching(model, (1, _POSITIONS))
+        with torch.no_grad(), recording(model, first) as record, watched as calls:
             plain = _answer(model(**inputs))
         if not getattr(config, "is_encoder_decoder", False):
             backbone = next((call.path for call in calls if call.path in below), None)
         seen, missing = _attention(model, inputs, plain, calls)
+        seen.routing = mixtures.rules(record.outputs, [call.path for call in calls])
         stacks, unclear = _stacks(model, calls, seen)
         missing = missing or unclear
     return Anatomy(
@@ -107,12 +110,11 @@ class _Seen:
     def __init__(self) -> None:
         self.interface: dict[str, list[AttentionCall]] = {}
         self.replay: dict[str, list[Tensor]] = {}
-        self.routers: set[str] = set()
+        self.routing: dict[str, str] = {}
 
 
 def _attention(model: Any, inputs: dict[str, Tensor], plain: Tensor, calls: list[Call]) -> tuple[_Seen, str]:
     seen = _Seen()
-    seen.routers = _routers(model)
     with torch.no_grad(), recording(model, Plan(attention="recorded")) as record:
         try:
             routed = _answer(model(**inputs))
@@ -147,17 +149,6 @@ def _replayed(model: Any, inputs: dict[str, Tensor], seen: _Seen, calls: list[Ca
         if call.weights is not None and inner and any(discovery.close(call.weights, w) for w in patterns):
             seen.replay.setdefault(call.path, []).append(call.weights)
     return seen, "" if seen.replay else f"{name} gives attention weights that no single module returns"
-
-
-def _routers(model: nn.Module) -> set[str]:
-    """Paths of the modules whose output transformers itself calls router logits."""
-    classes = {
-        getattr(recorder, "target_class", recorder)
-        for module in model.modules()
-        for name, recorder in (getattr(module, "_can_record_outputs", None) or {}).items()
-        if name == "router_logits"
-    }
-    return {path for path, module in model.named_modules() if type(module) in classes}
 
 
 def _agree(plain: Tensor, routed: Tensor) -> bool:
@@ -214,7 +205,7 @@ def _layer(call: Call, calls: list[Call], seen: _Seen) -> Layer:
     attentions = [(other, heads) for other in inside if (heads := _heads(other, calls, inside, seen)) is not None]
     roles = _roles(added or [], [other for other, _ in attentions])
     mlp = roles.get("mlp")
-    router = next((other.path for other in inside if other.path in seen.routers), None)
+    router = next((other.path for other in inside if other.path in seen.routing), None)
     middle = roles.get("attn")
     parallel = added is not None and len(added) > 1 and added[0].seen is None
     by_role = dict(zip(("attn", "cross_attn"), [heads for _, heads in attentions], strict=False))
@@ -231,6 +222,7 @@ def _layer(call: Call, calls: list[Call], seen: _Seen) -> Layer:
         neurons=_neurons(mlp, inside, calls) if router is None else None,
         router=router,
         post_norm=any(addition.norm is not None for addition in added or []),
+        routing="" if router is None else seen.routing[router],
         missing=missing,
     )
 
@@ -238,12 +230,14 @@ def _layer(call: Call, calls: list[Call], seen: _Seen) -> Layer:
 def _roles(added: list[discovery.Addition], attentions: list[Call]) -> dict[str, discovery.Addition]:
     """Which addition is whose: those with an attention before them, then the rest."""
     names: list[str] = []
-    if len(added) == 3:
+    if len(added) == 3 and len(attentions) == 2:
         names = ["attn", "cross_attn", "mlp"]
     elif len(added) == 2:
         # A parallel block may call its MLP first.
         first_is_mlp = bool(attentions) and not any(a.start < added[0].call.end for a in attentions)
         names = ["mlp", "attn"] if first_is_mlp else ["attn", "mlp"]
+    elif len(added) == 1 and any(added[0].call.holds(a) for a in attentions):
+        names = ["attn"]
     return dict(zip(names, added, strict=False))
 
 

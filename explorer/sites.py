@@ -101,7 +101,7 @@ def _parts(layer: Layer) -> Iterator[str]:
     places = {"resid_mid": layer.mid, "attn_out": layer.attn_out, "cross_attn_out": layer.cross_attn_out}
     places |= {"mlp_out": layer.mlp_out, "mlp.neurons": layer.neurons}
     yield from (part for part, place in places.items() if place is not None)
-    if layer.router is not None:
+    if layer.routing:
         yield "router.probs"
 
 
@@ -174,9 +174,14 @@ def _reason(address: str, anatomy: Anatomy) -> str:
             if match["part"] == "resid_mid" and layer.attn_out is not None:
                 return ": its blocks are parallel, so there is no residual stream between attention and MLP"
             if match["part"].startswith("attn.") and layer.attn is None:
-                return f": layer {match['layer']} has no softmax attention"
+                elsewhere = any(stack.heads) or not anatomy.missing
+                return f": layer {match['layer']} has no softmax attention" if elsewhere else f": {anatomy.missing}"
             if match["part"].startswith("attn.") and layer.attn is not None and layer.attn.how == "replay":
                 return ": this family gives its attention weights, but not its queries, keys and values"
+            if match["part"] == "router.probs":
+                if layer.router is None:
+                    return f": layer {match['layer']} is no mixture whose router could be located"
+                return ": how its router's scores become probabilities cannot be told from what it returns"
             if match["part"] == "mlp.neurons" and layer.router is not None:
                 return f": layer {match['layer']} is a mixture, its neurons live on the experts"
             if layer.missing:

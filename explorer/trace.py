@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from explorer import mixtures
 from explorer import sites as addresses
 from explorer.anatomy import Heads
 from explorer.attention import AttentionCall
@@ -89,6 +90,8 @@ class Trace:
     def _holds(self, site: Site) -> bool:
         if site.part == "logits":
             return True
+        if site.part == "router.probs":
+            return site.place_of_layer.router in self._recording.outputs
         prefix = site.address.rpartition(".")[0]
         if site.kind is None or site.part.endswith(".out") or site.address in self._recording.hidden:
             return site.address in self._recording.hidden
@@ -249,7 +252,7 @@ class Trace:
         heads: Heads | None = heads_of(found.layers[index], kind)
         if heads is None:
             why = self._model.anatomy.missing
-            what = "softmax attention" if kind == "attn" else "cross-attention"
+            what = "softmax attention that can be read" if kind == "attn" else "cross-attention"
             raise Refused(f"layer={layer} of {self._model.name} has no {what}{f': {why}' if why else ''}.")
         return addresses.parse(f"{found.prefix}layers.{index}.{kind}.{part}", self._model.anatomy)
 
@@ -270,8 +273,28 @@ class Trace:
         assert site.heads is not None
         return self._model.replay(site.heads, received)
 
+    def experts(self, layer: int, *, stack: str | None = None) -> Tensor:
+        """Which experts a mixture's router chose, (batch, position, k), in the router's own order.
+
+        Raises:
+            Refused: the index is out of range, the layer is no mixture whose routing can be told, or its router
+                was not recorded.
+        """
+        found = chosen_stack(stack, self._model.anatomy)
+        index = checked_layer(layer, len(found.layers))
+        site = addresses.parse(f"{found.prefix}layers.{index}.router.probs", self._model.anatomy)
+        chosen = self._routing(site).chosen
+        return chosen.reshape(self._positions(site), -1, chosen.shape[-1]).clone()
+
     def _router(self, site: Site) -> Tensor:
-        raise Refused(f"{site.address} was not recorded.")
+        probabilities = mixtures.probabilities(self._routing(site), site.place_of_layer.routing)
+        return probabilities.reshape(self._positions(site), -1, probabilities.shape[-1])
+
+    def _routing(self, site: Site) -> mixtures.Routing:
+        routing = mixtures.read(self._recording.outputs.get(site.place_of_layer.router or ""))
+        if routing is None:
+            raise Refused(f"{site.address} was not recorded; ask for it with record=[{site.address!r}].")
+        return routing
 
     def __repr__(self) -> str:
         shown = repr(self.batch[0].text[:60]) if self.batch else "an image"
