@@ -41,6 +41,9 @@ class Plan:
         stops: paths of modules before which cancelled work stops.
         changes: site -> where it is seen and how it is changed there, in order.
         heads: site of an attention call -> how it is changed.
+        order: sites in the order of a pass: of those that are seen at one place, an earlier one is recorded before
+            a later one is changed.
+        rows: paths of layers, whose input tells how many texts a pass has.
     """
 
     attention: Literal["recorded", "eager", "usual"] = "usual"
@@ -52,6 +55,8 @@ class Plan:
     stops: Iterable[str] = ()
     changes: Mapping[str, tuple[Place, Change]] = field(default_factory=dict)
     heads: Mapping[str, Change] = field(default_factory=dict)
+    order: Iterable[str] = ()
+    rows: Iterable[str] = ()
 
 
 @dataclass
@@ -81,6 +86,7 @@ class Session:
         paths: module paths by identity.
         usual: the attention setting of each config (by identity) before the pass.
         turns: how often each module was called.
+        texts: how many texts the pass has, where changes need to know it.
     """
 
     plan: Plan
@@ -88,6 +94,7 @@ class Session:
     paths: dict[int, str]
     usual: dict[int, str | None] = field(default_factory=dict)
     turns: dict[str, int] = field(default_factory=dict)
+    texts: int = 1
 
     def turn(self, path: str) -> int:
         """Counts one more call of a module and gives its number, from 0."""
@@ -119,6 +126,8 @@ def recording(model: nn.Module, plan: Plan) -> Iterator[Recording]:
         undo.enter_context(evaluating(model))
         for path in plan.stops:
             undo.callback(modules[path].register_forward_pre_hook(_stop).remove)
+        for path in dict.fromkeys(plan.rows):
+            undo.callback(modules[path].register_forward_pre_hook(_counting(current), with_kwargs=True).remove)
         for path, watch in _watches(plan).items():
             _hook(undo, current, modules[path], path, watch)
         if plan.attention != "usual":
@@ -166,32 +175,53 @@ def answering(module: nn.Module, output: Any) -> Iterator[None]:
 
 @dataclass
 class _Watch:
-    """What is kept and changed at one module: (site, place) pairs, and the changes in order."""
+    """What is kept and changed at one module.
 
-    kept: list[tuple[str, Place]] = field(default_factory=list)
-    changed: list[tuple[Place, Change]] = field(default_factory=list)
+    Attributes:
+        steps: (site, place, change); what is kept has no change. In the order in which they are done.
+        replays: (prefix, place) of attentions whose inputs are kept.
+        whole: whether the whole output is kept.
+    """
+
+    steps: list[tuple[str, Place, Change | None]] = field(default_factory=list)
     replays: list[tuple[str, Place]] = field(default_factory=list)
     whole: bool = False
 
     def sides(self, side: str) -> bool:
-        return any(place.side == side for _, place in self.kept) or any(place.side == side for place, _ in self.changed)
+        return any(place.side == side for _, place, _ in self.steps)
 
 
 def _watches(plan: Plan) -> dict[str, _Watch]:
     watches: dict[str, _Watch] = {}
+    for site, (place, change) in plan.changes.items():
+        watches.setdefault(place.path, _Watch()).steps.append((site, place, change))
     for site, place in plan.places.items():
-        watches.setdefault(place.path, _Watch()).kept.append((site, place))
-    for place, change in plan.changes.values():
-        watches.setdefault(place.path, _Watch()).changed.append((place, change))
+        watches.setdefault(place.path, _Watch()).steps.append((site, place, None))
     for prefix, place in plan.replays.items():
         watches.setdefault(place.path, _Watch()).replays.append((prefix, place))
     for path in plan.outputs:
         watches.setdefault(path, _Watch()).whole = True
+    rank = {site: number for number, site in enumerate(plan.order)}
+    for watch in watches.values():
+        # Stable: a site's own change comes before it is recorded. What is no site is seen last.
+        watch.steps.sort(key=lambda step: rank.get(step[0], len(rank)))
     return watches
 
 
 def _hook(undo: ExitStack, current: Session, module: nn.Module, path: str, watch: _Watch) -> None:
     record = current.recording
+
+    def passing(state: Tensor, side: str, turn: int) -> Tensor:
+        for site, place, change in watch.steps:
+            if place.side != side or place.call != turn:
+                continue
+            if change is None:
+                record.hidden[site] = state.clone() if place.overwritten else state
+            elif place.factor == 1.0:
+                state = change(state)
+            else:
+                state = change(state * place.factor) / place.factor
+        return state
 
     def before(_module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         turn = current.turn(path)
@@ -201,13 +231,7 @@ def _hook(undo: ExitStack, current: Session, module: nn.Module, path: str, watch
         if not watch.sides("in"):
             return None
         state = hidden_input(args, keywords)
-        changed = state
-        for place, change in watch.changed:
-            if place.side == "in" and place.call == turn:
-                changed = change(changed)
-        for site, place in watch.kept:
-            if place.side == "in" and place.call == turn:
-                record.hidden[site] = changed
+        changed = passing(state, "in", turn)
         return None if changed is state else _with_input(args, keywords, state, changed)
 
     def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
@@ -217,19 +241,20 @@ def _hook(undo: ExitStack, current: Session, module: nn.Module, path: str, watch
         if not watch.sides("out"):
             return None
         state = hidden_state(output)
-        changed = state
-        for place, change in watch.changed:
-            if place.side == "out" and place.call == turn:
-                changed = change(changed * place.factor) / place.factor if place.factor != 1.0 else change(changed)
-        for site, place in watch.kept:
-            if place.side == "out" and place.call == turn:
-                record.hidden[site] = changed.clone() if place.overwritten else changed
+        changed = passing(state, "out", turn)
         return None if changed is state else _with_state(output, changed)
 
     undo.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
     if watch.whole or watch.sides("out"):
         # Before hooks that were there: what transformers itself records is then the changed value as well.
         undo.callback(module.register_forward_hook(after, prepend=True).remove)
+
+
+def _counting(current: Session) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+    def count(_module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        current.texts = hidden_input(args, keywords).shape[0]
+
+    return count
 
 
 def _stop(_module: nn.Module, _args: tuple[Any, ...]) -> None:
