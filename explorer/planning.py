@@ -15,7 +15,7 @@ from explorer.recording import Change, Plan, session
 from explorer.sites import RESIDUAL, Site, every, heads_of, matching, place
 
 # Kept unless something else is asked for. Not the neurons (several times the width) nor anything computed later.
-_DEFAULT = {*RESIDUAL, "embed", "final_norm", "attn.out", "cross_attn.out", "attn.z", "cross_attn.z"}
+_DEFAULT = {*RESIDUAL, "embed", "final_norm", "attn.out", "cross_attn.out", "attn.z", "cross_attn.z", "router.probs"}
 _IN_ATTENTION = ("q", "k", "v", "pattern")
 
 
@@ -71,7 +71,10 @@ def plan(
         kept=frozenset(wanted & set(recorded)),
         places=dict(_places(kept, attentions)),
         replays={p: Place(heads.path, "in", heads.call) for p, heads in replayed.items() if p in wanted},
-        outputs=() if anatomy.backbone is None or record == [] else (anatomy.backbone,),
+        outputs=[
+            *(() if anatomy.backbone is None or record == [] else (anatomy.backbone,)),
+            *(router for site in kept if site.part == "router.probs" and (router := site.place_of_layer.router)),
+        ],
         stops=stops,
         changes=changes,
         heads=in_heads,
