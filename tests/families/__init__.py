@@ -1,0 +1,1 @@
+"""Tiny random models of every family, held against plain eager transformers and against definitions."""
