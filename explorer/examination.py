@@ -19,11 +19,14 @@ from explorer import discovery, mixtures
 from explorer.anatomy import Anatomy, Heads, Layer, Place, Stack
 from explorer.attention import AttentionCall
 from explorer.discovery import Call, Run
+from explorer.inputs import towers
 from explorer.recording import Plan, recording
 
 # Two correct kernels may differ by rounding; a mask or scale that got lost changes logits by far more.
 _AGREEMENT = 0.02
 _POSITIONS = 4
+# What models raise that ask for more than ids and images, or for other ones.
+_FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def examine(model: Any) -> Anatomy:
@@ -35,22 +38,28 @@ def examine(model: Any) -> Anatomy:
     inputs, missing = _probe(model)
     stacks: tuple[Stack, ...] = ()
     backbone = None
+    calls: list[Call] = []
+    routed: dict[str, Any] = {}
+    plain: Tensor | None = None
     if not missing:
-        first = Plan(outputs=mixtures.routers(model))
-        watched = discovery.watching(model, (1, _POSITIONS))
-        with torch.no_grad(), recording(model, first) as record, watched as calls:
-            plain = _answer(model(**inputs))
+        try:
+            plain, calls, routed = _first_pass(model, inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except _FAILURES as error:
+            missing = f"a short pass to look at its parts failed ({type(error).__name__}: {error})"
+    if plain is not None:
         if not getattr(config, "is_encoder_decoder", False):
             backbone = next((call.path for call in calls if call.path in below), None)
         seen, missing = _attention(model, inputs, plain, calls)
-        seen.routing = mixtures.rules(record.outputs, [call.path for call in calls])
+        seen.routing = mixtures.rules(routed, [call.path for call in calls])
         stacks, unclear = _stacks(model, calls, seen)
         missing = missing or unclear
     return Anatomy(
         family=str(config.model_type),
         stacks=stacks,
         vocabulary=None if head is None else int(text_config.vocab_size),
-        context=getattr(text_config, "max_position_embeddings", None),
+        context=_limit(getattr(text_config, "max_position_embeddings", None)),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         experts=_first(text_config, "num_local_experts", "num_experts", "n_routed_experts"),
         window=_first(text_config, "sliding_window"),
@@ -58,6 +67,19 @@ def examine(model: Any) -> Anatomy:
         backbone=None if head is None else backbone,
         missing=missing,
     )
+
+
+def _first_pass(model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, list[Call], dict[str, Any]]:
+    """The plain answer, every module's call, and what the routers returned."""
+    watched = discovery.watching(model, (1, _POSITIONS))
+    with torch.no_grad(), recording(model, Plan(outputs=mixtures.routers(model))) as record, watched as calls:
+        plain = _answer(model(**inputs))
+    return plain, calls, dict(record.outputs)
+
+
+def _limit(positions: Any) -> int | None:
+    """The longest input; some configs write -1 where there is no limit."""
+    return positions if isinstance(positions, int) and positions > 0 else None
 
 
 def _first(config: Any, *names: str) -> Any:
@@ -71,7 +93,7 @@ def _probe(model: Any) -> tuple[dict[str, Tensor], str]:
     inputs: dict[str, Tensor] = {}
     name = getattr(model, "main_input_name", "input_ids")
     vocabulary = getattr(config.get_text_config(), "vocab_size", None)
-    two_towers = hasattr(config, "text_config") and hasattr(config, "vision_config")
+    two_towers = towers(config)
     if (name == "input_ids" or two_towers) and vocabulary is not None:
         # The largest ids are least likely to be special ones, such as padding.
         ids = [max(0, vocabulary - 1 - position) for position in range(_POSITIONS)]

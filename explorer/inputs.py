@@ -54,7 +54,7 @@ def prepare(model: Model, inputs: Any, decoder: Any = None, images: Any = None) 
         arguments |= _batch(model, tokens)
     if images is not None:
         arguments["pixel_values"] = _pixels(model, images)
-    elif hasattr(config, "vision_config") or not takes_text:
+    elif towers(config) or not takes_text:
         raise Refused(f"{model.name} reads images; give images= as pixel values (batch, channel, height, width).")
     if inputs is None and takes_text:
         raise Refused(f"{model.name} reads text; give a text, token ids or chat messages.")
@@ -68,6 +68,12 @@ def prepare(model: Model, inputs: Any, decoder: Any = None, images: Any = None) 
         raise Refused(f"{model.name} has no decoder; leave decoder= out.")
     lengths = tuple(len(text) for text in written or tokens)
     return Inputs(arguments, tokens, written, lengths)
+
+
+def towers(config: Any) -> bool:
+    """Whether text and images have a tower each, as in CLIP; where images stand inside the text, text is enough."""
+    inside = any(getattr(config, name, None) is not None for name in ("image_token_id", "image_token_index"))
+    return hasattr(config, "text_config") and hasattr(config, "vision_config") and not inside
 
 
 def _start(config: Any) -> list[int]:

@@ -218,7 +218,11 @@ class Trace:
         """The batch size; a part that sees batch and position as one axis is split again."""
         assert site.stack is not None
         first = self._recording.hidden.get(f"{site.stack.prefix}layers.{site.layer or 0}.resid_pre")
-        return len(self._inputs.lengths) or 1 if first is None else first.shape[0]
+        if first is not None:
+            return first.shape[0]
+        images = self._inputs.arguments.get("pixel_values")
+        of_images = images is not None and (site.stack.name == "vision" or not self._inputs.lengths)
+        return images.shape[0] if of_images and images is not None else len(self._inputs.lengths)
 
     def _of_attention(self, site: Site) -> Tensor:
         part = site.part.rpartition(".")[2]
