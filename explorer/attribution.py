@@ -7,6 +7,7 @@ one is given), by the input embeddings. Every result carries the number that sho
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from explorer import control
+from explorer.edits import Edit, checked_edits
 from explorer.errors import Refused
 from explorer.tokens import Token, Tokens, labels, read_text
 
@@ -85,6 +87,7 @@ def attribute(
     against: str | int | None = None,
     method: str = "integrated_gradients",
     *,
+    edits: Edit | Sequence[Edit] = (),
     steps: int = 50,
     baseline: str = "mean",
     hold_first: bool = True,
@@ -101,6 +104,8 @@ def attribute(
             2016), one pass and one backward pass. "integrated_gradients" averages the gradient on the way
             from a baseline (Sundararajan et al. 2017, computed by Captum with Gauss-Legendre steps); its
             scores sum to the change of the explained number, up to the convergence delta.
+        edits: how every pass is changed; gradients flow through the changed parts, and what an edit puts in from
+            elsewhere passes none on.
         steps: integration steps, 1 to 1000; more give a smaller delta and take longer.
         baseline: where integration starts, for every token: "mean" is the mean of all input embeddings,
             "zero" is all zeros, which a model with RMS norms cannot tell from any tiny embedding.
@@ -119,17 +124,21 @@ def attribute(
         raise Refused(f"steps={steps!r} is not a whole number from 1 to 1000.")
     if baseline not in BASELINES:
         raise Refused(f"baseline={baseline!r} is not one of {', '.join(BASELINES)}.")
+    changes = checked_edits(edits)
     model.require_next_token()
     tokens = model.read(text)
     ids = torch.tensor([tokens.ids], device=model.device)
-    target_id = int(model.next_token(text).logits.argmax()) if target is None else token_id(model, target, "target")
+    if target is None:
+        target_id = int(model.next_token(text, edits=changes).logits.argmax())
+    else:
+        target_id = token_id(model, target, "target")
     against_id = None if against is None else token_id(model, against, "against")
     if against_id == target_id:
         raise Refused("against is the same token as target, so there is no difference to explain.")
     embed = model.hf.get_input_embeddings()
     with torch.no_grad():
         embeddings = embed(ids)
-    explain = _Explained(model, target_id, against_id)
+    explain = _Explained(model, target_id, against_id, changes)
     if method == "input_x_gradient":
         scores, difference, delta = *_input_x_gradient(explain, embeddings), None
     else:
@@ -184,8 +193,9 @@ def token_id(model: Model, token: str | int, argument: str) -> int:
 class _Explained:
     """The explained number as a function of input embeddings (batch, position, width) -> (batch,)."""
 
-    def __init__(self, model: Model, target: int, against: int | None) -> None:
+    def __init__(self, model: Model, target: int, against: int | None, edits: tuple[Edit, ...] = ()) -> None:
         self._model = model
+        self._edits = edits
         self._target = target
         self._against = against
         self.evaluations = 0
@@ -194,11 +204,13 @@ class _Explained:
     def __call__(self, embeddings: Tensor) -> Tensor:
         if self.expected:
             control.report(min(1.0, self.evaluations / self.expected), "integrated gradients")
-        with self._model.lock, self._model.stoppable():
+        with self._model.lock, self._model.stoppable(self._edits):
             logits = self._model.run(inputs_embeds=embeddings)
         assert logits is not None  # models without a head were refused
         self.evaluations += embeddings.shape[0]
         last = logits[:, -1].float()
+        if self._edits:  # an edit may cut the answer off from the input: its gradient is then 0, not missing
+            last = last + 0.0 * embeddings.flatten(1).sum(dim=1, keepdim=True)
         return last[:, self._target] - (0.0 if self._against is None else last[:, self._against])
 
 

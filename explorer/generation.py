@@ -25,7 +25,9 @@ import torch
 from explorer._pieces import pieces_of
 from explorer._settings import Sampling, whole_number
 from explorer.control import checkpoint, controlled
+from explorer.edits import Edit, checked_edits
 from explorer.errors import Cancelled, Refused
+from explorer.planning import plan
 from explorer.sampling import Distribution, NextToken
 from explorer.tokens import Token, Tokens, labels, read_ids
 
@@ -68,6 +70,7 @@ def generate(
     settings: Sampling | None = None,
     max_new_tokens: int = 40,
     *,
+    edits: Edit | Sequence[Edit] = (),
     alternatives: int = 8,
     cancel: threading.Event | None = None,
 ) -> Generation:
@@ -78,12 +81,16 @@ def generate(
         text: the prompt.
         settings: how to choose; None is plain sampling.
         max_new_tokens: how many tokens at most.
+        edits: how every pass is changed. Positions are those of the whole text, prompt and what is written; one
+            that is not reached yet acts when it is. Each step then says what a pass over the whole text with the
+            same edits would say.
         alternatives: how many likeliest tokens each step reports.
         cancel: ends the generation when it is set, before the model's next layer.
 
     Raises:
-        Refused: the model does not write on from a text, the prompt is empty or too long, or a number is out of
-            range. Nothing has run then.
+        Refused: the model does not write on from a text, the prompt is empty or too long, a number is out of
+            range, or an edit needs the whole text at once or names positions that are never reached. Nothing has
+            run then.
         TypeError: an argument of a wrong type.
     """
     if settings is None:
@@ -98,7 +105,22 @@ def generate(
             f"{model.name} reads a text with an encoder and writes another one; only models that write on from "
             "their prompt can be asked to generate."
         )
-    return Generation(model, model.read(text), settings, limit, shown, cancel)
+    prompt = model.read(text)
+    changes = _checked(model, checked_edits(edits), len(prompt) + limit - 1)
+    return Generation(model, prompt, settings, limit, shown, cancel, changes)
+
+
+def _checked(model: Model, edits: tuple[Edit, ...], positions: int) -> tuple[Edit, ...]:
+    """Edits that can act while a text grows to as many positions as are read at most."""
+    plan(model.anatomy, record=[], edits=edits)  # refuses sites that there are not
+    for edit in edits:
+        edit.check_generation()
+        if edit.positions is not None and min(edit.positions) >= positions:
+            raise Refused(
+                f"{edit!r} would never act: at most positions 0 to {positions - 1} are read, since the last token "
+                "that is written is not read again."
+            )
+    return edits
 
 
 class Generation(Iterator[Step]):
@@ -107,6 +129,8 @@ class Generation(Iterator[Step]):
     Attributes:
         prompt: the prompt's tokens.
         settings: how tokens are chosen.
+        edits: how every pass is changed.
+        fired: how often each edit acted so far.
         seed: where the random generator started; give it to `Sampling` to get the same text again.
         steps: the steps so far.
         ended: why it ended ("end of sequence", "40 tokens", "stopped", ...), None while it can go on. It is
@@ -121,7 +145,10 @@ class Generation(Iterator[Step]):
         limit: int,
         alternatives: int,
         cancel: threading.Event | None,
+        edits: tuple[Edit, ...] = (),
     ) -> None:
+        self.edits = edits
+        self.fired = [0] * len(edits)
         self.prompt = prompt
         self.settings = settings
         self.seed = secrets.randbelow(_FRESH_SEEDS) if settings.seed is None else settings.seed
@@ -233,18 +260,23 @@ class Generation(Iterator[Step]):
             options["use_cache"] = True
         if "logits_to_keep" in self._accepted:
             options["logits_to_keep"] = 1
-        fed = so_far
+        fed, offset = so_far, 0
         if self._cache is not None:
             name, cache = self._cache
             options[name] = cache
-            fed = so_far[-1:]
+            fed, offset = so_far[-1:], len(so_far) - 1
         ids = torch.tensor([list(fed)], device=model.device)
         controller = _Stops(self, contextvars.copy_context())
-        with model.lock, torch.no_grad(), controlled(controller), model.stoppable():
+        stoppable = model.stoppable(self.edits, offset, growing=True)
+        with model.lock, torch.no_grad(), controlled(controller), stoppable as firings:
             output = model.hf(input_ids=ids, **options)
             name = next((name for name in _CACHES if output.get(name) is not None), "")
             self._cache = (name, output[name]) if name else None
             logits: torch.Tensor = output.logits[0, -1].float().cpu()
+        self.fired = [sum(both) for both in zip(self.fired, firings.counts, strict=True)]
+        for edit, count in zip(self.edits, self.fired, strict=True):
+            if not count and edit.positions is None and edit.neurons is None:
+                raise Refused(f"{edit!r} fired nowhere in this pass, so it would have had no effect.")
         return logits
 
     def _write(self, id: int) -> tuple[Token, str]:

@@ -101,7 +101,9 @@ class Model:
             yield
 
     @contextmanager
-    def stoppable(self, edits: Edit | Sequence[Edit] = (), offset: int = 0) -> Iterator[None]:
+    def stoppable(
+        self, edits: Edit | Sequence[Edit] = (), offset: int = 0, growing: bool = False
+    ) -> Iterator[Firings]:
         """Passes inside the block run in evaluation mode, with `edits`, and stop when they are cancelled.
 
         Hold the lock.
@@ -109,16 +111,32 @@ class Model:
         Args:
             edits: how the passes are changed.
             offset: how many positions the model read before (a cache holds them).
+            growing: whether the text goes on after the pass; edits may then name positions it does not reach.
+
+        Yields:
+            How often each edit acted.
+
+        Raises:
+            Refused: an edit acted nowhere, unless the text grows or a cache holds part of it.
         """
         changes = checked_edits(edits)
         firings = Firings(changes)
         stops = [layer.path for layer in layers_of(self.anatomy)]
         record = needs_stream(changes, self.anatomy)
         with recording(
-            self.hf, plan(self.anatomy, record=record, edits=changes, firings=firings, offset=offset, stops=stops)
+            self.hf,
+            plan(
+                self.anatomy,
+                record=record,
+                edits=changes,
+                firings=firings,
+                offset=offset,
+                growing=growing,
+                stops=stops,
+            ),
         ):
-            yield
-        if offset == 0:
+            yield firings
+        if offset == 0 and not growing:
             firings.check()
 
     def read(self, text: str, add_special_tokens: bool = True) -> Tokens:
@@ -189,7 +207,9 @@ class Model:
             with recording(self.hf, todo) as seen:
                 logits = self.run(**start.arguments)
         firings.check()
-        return Trace(self, given, start.joined(seen), logits, changes, start)
+        trace = Trace(self, given, start.joined(seen), logits, changes, start)
+        trace.fired = tuple(firings.counts)
+        return trace
 
     def next_token(self, inputs: Any, *, edits: Edit | Sequence[Edit] = (), reuse: Trace | None = None) -> NextToken:
         """What the model would say next: the full row of logits after the last position.
@@ -213,12 +233,19 @@ class Model:
         assert logits is not None  # there is a vocabulary head
         return NextToken(logits[0, -1].float(), given.tokens[0].ids, self.tokenizer)
 
-    def generate(self, text: str, settings: Sampling | None = None, max_new_tokens: int = 40) -> Generation:
+    def generate(
+        self,
+        text: str,
+        settings: Sampling | None = None,
+        max_new_tokens: int = 40,
+        *,
+        edits: Edit | Sequence[Edit] = (),
+    ) -> Generation:
         """Writes on from `text`, one token for each iteration; see `explorer.generation.generate`."""
         from explorer.generation import generate
         from explorer.sampling import Sampling
 
-        return generate(self, text, Sampling() if settings is None else settings, max_new_tokens)
+        return generate(self, text, Sampling() if settings is None else settings, max_new_tokens, edits=edits)
 
     def attribute(
         self,
@@ -232,6 +259,14 @@ class Model:
         from explorer.attribution import attribute
 
         return attribute(self, text, target, against, method, **options)
+
+    def steering_vector(
+        self, positive: str | Sequence[str], negative: str | Sequence[str], site: str, *, position: int = -1
+    ) -> Tensor:
+        """The direction from one kind of text to another at a site; see `explorer.steering.steering_vector`."""
+        from explorer.steering import steering_vector
+
+        return steering_vector(self, positive, negative, site, position=position)
 
     def require_next_token(self) -> None:
         """Refuses models that do not predict a next token: those without a head, and masked ones."""

@@ -39,6 +39,7 @@ class Trace:
         batch: the tokens of each text.
         decoder: the tokens of each decoder text; empty where there is no decoder.
         edits: how the pass was changed.
+        fired: how often each edit acted: once for each site it names.
         reused: how many positions were taken over from an earlier trace.
         reuse_note: why none were, where one was offered.
     """
@@ -55,6 +56,7 @@ class Trace:
         self.batch = inputs.tokens
         self.decoder = inputs.decoder
         self.edits = edits
+        self.fired: tuple[int, ...] = ()
         self.reused = 0 if start is None else start.length
         self.reuse_note = "" if start is None else start.note
         self._state = None if start is None else start.state
