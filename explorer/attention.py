@@ -79,7 +79,7 @@ class AttentionCall:
             return self.changed_pattern[:, list(heads)][:, :, list(queries)]
         scores, hidden = self._scores(heads, queries)
         if hidden is not None:
-            scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+            scores.masked_fill_(hidden, torch.finfo(scores.dtype).min)
         if self.sinks is None:
             return torch.softmax(scores, dim=-1, dtype=torch.float32).to(self.query.dtype)
         sink = self.sinks[list(heads)].reshape(1, -1, 1, 1).expand(*scores.shape[:3], 1).to(scores.dtype)
@@ -90,14 +90,13 @@ class AttentionCall:
         device = self.query.device
         head_index = torch.as_tensor(list(heads), dtype=torch.long, device=device)
         row_index = torch.as_tensor(list(queries), dtype=torch.long, device=device)
-        group = self.query.shape[1] // self.key.shape[1]
-        query = self.query[:, head_index][:, :, row_index]
-        key = self.key[:, head_index // group]
-        scores = torch.matmul(query, key.transpose(2, 3)) * self.scaling
+        # The scores are a tensor of this call alone, so what follows works in place: at thousands of tokens each
+        # copy would cost as much as the product.
+        scores = self._products(head_index, row_index).mul_(self.scaling)
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
         if self.bias is not None:
-            scores = scores + _chosen(self.bias, head_index, row_index)
+            scores = scores.add_(_chosen(self.bias, head_index, row_index))
         hidden: Tensor | None = None
         if self.mask is not None:
             mask = _chosen(self.mask, head_index, row_index)[..., : self.keys]
@@ -105,11 +104,30 @@ class AttentionCall:
                 hidden = ~mask
             else:  # a float mask is added; its own minimum means "hidden"
                 hidden = mask <= torch.finfo(mask.dtype).min / 2
-                scores = scores + mask.masked_fill(hidden, 0.0).to(scores.dtype)
+                scores = scores.add_(mask.masked_fill(hidden, 0.0).to(scores.dtype))
         elif self.causal and self.queries > 1:
             first = self.keys - self.queries
             hidden = torch.arange(self.keys, device=device)[None, :] > (row_index[:, None] + first)
         return scores, hidden
+
+    def _products(self, heads: Tensor, rows: Tensor) -> Tensor:
+        """Queries times keys, (batch, head, query, key), without repeating keys that several heads share."""
+        batch, _, _, width = self.query.shape
+        shared = self.key.shape[1]
+        group = self.heads // shared
+        query = _taken(_taken(self.query, heads, 1), rows, 2)
+        if len(heads) == self.heads and torch.equal(heads, torch.arange(self.heads, device=heads.device)):
+            together = query.reshape(batch, shared, group * len(rows), width)
+            return torch.matmul(together, self.key.transpose(2, 3)).reshape(batch, self.heads, len(rows), self.keys)
+        return torch.matmul(query, _taken(self.key, heads // group, 1).transpose(2, 3))
+
+
+def _taken(values: Tensor, index: Tensor, axis: int) -> Tensor:
+    """Picks along one axis; a view where the index is a run, since a copy of long keys costs more than the rest."""
+    first, count = int(index[0]), len(index)
+    if torch.equal(index, torch.arange(first, first + count, device=index.device)):
+        return values.narrow(axis, first, count)
+    return values.index_select(axis, index)
 
 
 def _chosen(values: Tensor, heads: Tensor, rows: Tensor) -> Tensor:
