@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from explorer.generation import Generation, Step
     from explorer.loading import attach, load
     from explorer.model import Model
+    from explorer.record import Record
     from explorer.sampling import Distribution, NextToken, Sampling
     from explorer.tokens import Token, Tokens
     from explorer.trace import Trace
@@ -31,6 +32,7 @@ _HOME = {
     "Model": "model",
     "NextToken": "sampling",
     "Patch": "edits",
+    "Record": "record",
     "Sampling": "sampling",
     "Scale": "edits",
     "Steer": "edits",
@@ -55,6 +57,7 @@ __all__ = [
     "Model",
     "NextToken",
     "Patch",
+    "Record",
     "Refused",
     "Sampling",
     "Scale",

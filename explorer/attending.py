@@ -69,7 +69,8 @@ def attend(
         call = _with_changed_pattern(call, changes, prefix)
         call = call.replaced(z=_changed(changes, prefix, "z", call.z.transpose(1, 2)).transpose(1, 2))
     if current is not None and (current.plan.kept is None or prefix in current.plan.kept):
-        current.recording.attention.setdefault(prefix, []).append(call)
+        narrow = current.plan.narrow_call
+        current.recording.attention.setdefault(prefix, []).append(call if narrow is None else narrow(call))
     return call.z, None
 
 

@@ -23,6 +23,7 @@ from explorer.errors import Refused
 from explorer.examination import examine
 from explorer.inputs import prepare
 from explorer.planning import Firings, layers_of, needs_stream, plan
+from explorer.record import Record, resolved
 from explorer.recording import Plan, Recording, answering, evaluating, hidden_state, recording
 from explorer.reuse import start as starting
 from explorer.tokens import Tokens, read_text
@@ -172,7 +173,7 @@ class Model:
         decoder: Any = None,
         images: Any = None,
         edits: Edit | Sequence[Edit] = (),
-        record: Sequence[str] | None = None,
+        record: Record | str | Sequence[str] | None = None,
         reuse: Trace | None = None,
     ) -> Trace:
         """Runs one pass and keeps what it computed.
@@ -188,7 +189,8 @@ class Model:
             decoder: text or ids for the decoder of an encoder-decoder; its first token alone by default.
             images: pixel values (batch, channel, height, width), or images for the processor.
             edits: how the pass is changed, in order; see `explorer.edits`.
-            record: sites to keep instead, with wildcards, such as `["layers.*.mlp.neurons"]`.
+            record: sites to keep instead, with wildcards, such as `["layers.*.mlp.neurons"]`; or a `Record`, which
+                also chooses layers, positions, a device and a dtype.
             reuse: an earlier trace: where both begin with the same tokens, only the rest is run. Where that could
                 change a number nothing is taken over; `trace.reused` and `trace.reuse_note` tell.
 
@@ -198,16 +200,22 @@ class Model:
         given = prepare(self, inputs, decoder, images)
         changes = checked_edits(edits)
         firings = Firings(changes)
-        if record is not None and changes:
-            record = [*([record] if isinstance(record, str) else record), *needs_stream(changes, self.anatomy)]
+        sites, keeper = resolved(record, self.anatomy, given)
+        needed = needs_stream(changes, self.anatomy)
+        if sites is not None and changes:
+            sites = [*sites, *needed]
         stops = [layer.path for layer in layers_of(self.anatomy)]
-        todo = plan(self.anatomy, record=record, edits=changes, firings=firings, stops=stops)
+        todo = plan(self.anatomy, record=sites, edits=changes, firings=firings, stops=stops)
+        if keeper is not None:
+            todo = keeper.into(todo, needed)
         with self.lock, torch.no_grad():
-            start = starting(self, given, reuse, todo, changes)
+            start = starting(self, given, reuse, todo, changes, narrowed=keeper is not None)
             with recording(self.hf, todo) as seen:
                 logits = self.run(**start.arguments)
         firings.check()
-        trace = Trace(self, given, start.joined(seen), logits, changes, start)
+        if keeper is not None:
+            keeper.finish(seen)
+        trace = Trace(self, given, start.joined(seen), logits, changes, start, keeper)
         trace.fired = tuple(firings.counts)
         return trace
 

@@ -57,13 +57,15 @@ def plan(
     Raises:
         Refused: a site does not exist or cannot be edited.
     """
-    kept = _kept(anatomy, record)
+    kept = chosen_sites(anatomy, record)
     attentions = dict(_attentions(anatomy))
     replayed = {prefix: heads for prefix, heads in attentions.items() if heads.how == "replay"}
     recorded = {prefix: heads for prefix, heads in attentions.items() if heads.how == "interface"}
     changes, in_heads = _changes(anatomy, edits, firings or Firings(edits), Span(offset, growing))
     touched = {site.rpartition(".")[0] for site in in_heads}
-    wanted = {site.address.rpartition(".")[0] for site in kept if site.kind is not None}
+    # The projection's result is seen at its module, and needs no attention call to be kept.
+    inner = [site for site in kept if site.kind is not None and not site.part.endswith(".out")]
+    wanted = {site.address.rpartition(".")[0] for site in inner}
     needed = (wanted | touched) & set(recorded)
     return Plan(
         attention="recorded" if needed else "eager" if replayed and record != [] else "usual",
@@ -83,7 +85,8 @@ def plan(
     )
 
 
-def _kept(anatomy: Anatomy, record: Iterable[str] | None) -> list[Site]:
+def chosen_sites(anatomy: Anatomy, record: Iterable[str] | None) -> list[Site]:
+    """The sites that addresses with wildcards name, each once; those kept by default for None."""
     if record is not None:
         chosen: dict[str, Site] = {}
         for pattern in [record] if isinstance(record, str) else record:

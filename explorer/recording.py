@@ -39,6 +39,8 @@ class Plan:
         replays: prefix -> attention whose inputs are kept, so that its weights can be computed later.
         outputs: paths of modules whose whole output is kept.
         stops: paths of modules before which cancelled work stops.
+        narrow: what is kept of an activation, from its site and value; None for all of it.
+        narrow_call: what is kept of an attention call; None for all of it.
         changes: site -> where it is seen and how it is changed there, in order.
         heads: site of an attention call -> how it is changed.
         order: sites in the order of a pass: of those that are seen at one place, an earlier one is recorded before
@@ -53,6 +55,8 @@ class Plan:
     replays: Mapping[str, Place] = field(default_factory=dict)
     outputs: Iterable[str] = ()
     stops: Iterable[str] = ()
+    narrow: Callable[[str, Tensor], Tensor] | None = None
+    narrow_call: Callable[[AttentionCall], AttentionCall] | None = None
     changes: Mapping[str, tuple[Place, Change]] = field(default_factory=dict)
     heads: Mapping[str, Change] = field(default_factory=dict)
     order: Iterable[str] = ()
@@ -216,7 +220,8 @@ def _hook(undo: ExitStack, current: Session, module: nn.Module, path: str, watch
             if place.side != side or place.call != turn:
                 continue
             if change is None:
-                record.hidden[site] = state.clone() if place.overwritten else state
+                kept = state.clone() if place.overwritten else state
+                record.hidden[site] = kept if current.plan.narrow is None else current.plan.narrow(site, kept)
             elif place.factor == 1.0:
                 state = change(state)
             else:

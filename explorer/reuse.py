@@ -62,7 +62,15 @@ class Start:
         return seen if self.earlier is None else joined(self.earlier, seen, self.length)
 
 
-def start(model: Model, given: Inputs, earlier: Trace | None, todo: Plan | None, edits: Sequence[Edit] = ()) -> Start:
+def start(
+    model: Model,
+    given: Inputs,
+    earlier: Trace | None,
+    todo: Plan | None,
+    edits: Sequence[Edit] = (),
+    *,
+    narrowed: bool = False,
+) -> Start:
     """Decides how much of `earlier` a pass takes over. Hold the lock.
 
     Args:
@@ -71,6 +79,7 @@ def start(model: Model, given: Inputs, earlier: Trace | None, todo: Plan | None,
         earlier: the trace that is offered, or None.
         todo: what the pass will record; None for nothing.
         edits: how the pass is changed.
+        narrowed: whether what it keeps is not what is computed, but positions of it or a copy elsewhere.
 
     Raises:
         TypeError: `earlier` is no trace.
@@ -83,6 +92,8 @@ def start(model: Model, given: Inputs, earlier: Trace | None, todo: Plan | None,
     if not isinstance(earlier, Trace):
         raise TypeError(f"reuse={earlier!r} is a {type(earlier).__name__}; a trace of this model is needed.")
     length, note = _common(given, earlier)
+    if narrowed or earlier._narrowed:
+        note = "one of the two passes keeps chosen positions, or another device or dtype"
     note = (
         _other(model, earlier, state, edits)
         or _unfit(model)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from explorer.edits import Edit
     from explorer.model import Model
+    from explorer.record import Keeper
     from explorer.reuse import Start
 
 Chosen = Sequence[int] | slice | int | None
@@ -42,6 +43,7 @@ class Trace:
         fired: how often each edit acted: once for each site it names.
         reused: how many positions were taken over from an earlier trace.
         reuse_note: why none were, where one was offered.
+        positions: the positions that residual-like sites and logits hold, in order; None where they hold all.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Trace:
         logits: Tensor | None,
         edits: tuple[Edit, ...],
         start: Start | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.batch = inputs.tokens
         self.decoder = inputs.decoder
@@ -60,6 +63,8 @@ class Trace:
         self.reused = 0 if start is None else start.length
         self.reuse_note = "" if start is None else start.note
         self._state = None if start is None else start.state
+        self.positions = None if keeper is None else keeper.positions
+        self._narrowed = keeper is not None
         self._model = model
         self._inputs = inputs
         self._recording = recording
@@ -182,13 +187,21 @@ class Trace:
             given = z.reshape(*z.shape[:2], -1)
         projection = self._model.hf.get_submodule(attention.projection)
         with self._model.lock, torch.no_grad(), self._model.evaluating():
-            return head_outputs(projection, given, chosen, attention.heads)
+            if not self._narrowed:
+                return head_outputs(projection, given, chosen, attention.heads)
+            # Kept elsewhere or in another dtype: there and back.
+            weight = next(projection.parameters())
+            parts = head_outputs(projection, given.to(weight.device, self._model.dtype), chosen, attention.heads)
+            return parts.to(given.device, given.dtype)
 
     @property
     def logits(self) -> Tensor:
         """(batch, position, vocabulary): computed from the stored hidden state by the model's own head."""
         if self._logits is None:
-            self._logits = self._model.logits_of(self._recording, self._pass_logits)
+            logits = self._model.logits_of(self._recording, self._pass_logits)
+            if self.positions is not None and logits is self._pass_logits:
+                logits = logits[:, list(self.positions)]
+            self._logits = logits
         return self._logits.clone()
 
     @property
