@@ -13,7 +13,9 @@ from explorer.errors import Cancelled, ExplorerError, Refused
 if TYPE_CHECKING:
     from explorer.anatomy import Anatomy
     from explorer.attribution import Attribution
+    from explorer.capability import Capabilities
     from explorer.edits import Ablate, Apply, Patch, Scale, Steer
+    from explorer.findings import Check
     from explorer.generation import Generation, Step
     from explorer.loading import attach, load
     from explorer.model import Model
@@ -27,6 +29,8 @@ _HOME = {
     "Anatomy": "anatomy",
     "Apply": "edits",
     "Attribution": "attribution",
+    "Capabilities": "capability",
+    "Check": "findings",
     "Distribution": "sampling",
     "Generation": "generation",
     "Model": "model",
@@ -51,6 +55,8 @@ __all__ = [
     "Apply",
     "Attribution",
     "Cancelled",
+    "Capabilities",
+    "Check",
     "Distribution",
     "ExplorerError",
     "Generation",

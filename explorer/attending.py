@@ -115,14 +115,14 @@ def _kernel(
     usual = None if current is None else current.usual.get(id(getattr(module, "config", None)))
     if usual == "eager" or any(keywords.get(name) is not None for name in _ONLY_EAGER):
         added = additive_mask(mask, query, key, causal)
-        z, _ = _eager(module)(module, query, key, value, added, dropout=dropout, scaling=scaling, **keywords)
+        z, _ = eager_function(module)(module, query, key, value, added, dropout=dropout, scaling=scaling, **keywords)
         return z
     options = {"dropout": dropout, "scaling": scaling, "is_causal": causal, **keywords}
     z, _ = sdpa_attention_forward(module, query, key, value, mask, **options)
     return z
 
 
-def _eager(module: nn.Module) -> Callable[..., tuple[Tensor, Tensor | None]]:
+def eager_function(module: nn.Module) -> Callable[..., tuple[Tensor, Tensor | None]]:
     """The eager attention function of the file that defines `module`, found where its forward would find it."""
     forward: Any = type(module).forward
     while hasattr(forward, "__wrapped__"):

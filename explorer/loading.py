@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoToke
 
 from explorer import samples
 from explorer.errors import Refused
+from explorer.light_check import checked
 from explorer.model import Model
 
 _LOADERS = {
@@ -31,6 +32,7 @@ def load(
     device: str | torch.device | None = None,
     revision: str | None = None,
     task: str | None = None,
+    check: bool = True,
 ) -> Model:
     """Opens a model.
 
@@ -43,10 +45,11 @@ def load(
         revision: branch, tag or commit of a Hub id.
         task: "causal", "masked", "seq2seq", "classification", "embedding" or "vision"; by default what the
             config's architecture says.
+        check: prove a few layers on a few tokens (see `Model.capabilities`); `Model.check` proves all.
 
     Raises:
-        Refused: the source is unknown, not reachable, has no safetensors or a damaged file, or `dtype`,
-            `device` or `task` is not one that can be used.
+        Refused: the source is unknown, not reachable, has no safetensors or a damaged file; `dtype`, `device` or
+            `task` is not one that can be used; or the model does not pass its check.
     """
     place = torch.device("cpu" if device is None else _device(device))
     name = samples.DEFAULT if source is None else str(source)
@@ -67,18 +70,20 @@ def load(
         raise
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise Refused(f"source={name!r} could not be opened: {_first_sentence(error)}") from error
-    return Model(hf.to(place), processor, title)
+    return _opened(Model(hf.to(place), processor, title), check)
 
 
-def attach(model: PreTrainedModel, tokenizer_or_processor: Any | None = None) -> Model:
+def attach(model: PreTrainedModel, tokenizer_or_processor: Any | None = None, *, check: bool = True) -> Model:
     """Takes a transformers model that is already in memory, without copying or changing it.
 
     Args:
         model: any transformers model.
         tokenizer_or_processor: its tokenizer, image processor, or a processor that holds both; without one the
             model is given token ids and pixel values.
+        check: prove a few layers on a few tokens (see `Model.capabilities`); `Model.check` proves all.
 
     Raises:
+        Refused: the model does not pass its check.
         TypeError: `model` is not a transformers model.
     """
     if not isinstance(model, PreTrainedModel):
@@ -87,7 +92,14 @@ def attach(model: PreTrainedModel, tokenizer_or_processor: Any | None = None) ->
             "For a name or a folder use explorer.load."
         )
     name = getattr(model.config, "_name_or_path", "") or type(model).__name__
-    return Model(model, tokenizer_or_processor, Path(name).name)
+    return _opened(Model(model, tokenizer_or_processor, Path(name).name), check)
+
+
+def _opened(model: Model, check: bool) -> Model:
+    """The model with what its light self-check left of it."""
+    if check:
+        model.anatomy, model.capabilities = checked(model)
+    return model
 
 
 def _processor(where: str, config: Any, options: dict[str, Any]) -> Any:

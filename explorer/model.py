@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from explorer import sites as addresses
 from explorer.anatomy import Anatomy, Heads
+from explorer.capability import Capabilities, capabilities_of
 from explorer.discovery import is_pattern
 from explorer.edits import Edit, checked_edits
 from explorer.errors import Refused
@@ -31,6 +32,7 @@ from explorer.trace import Trace
 
 if TYPE_CHECKING:
     from explorer.attribution import Attribution
+    from explorer.findings import Check
     from explorer.generation import Generation
     from explorer.sampling import NextToken, Sampling
 
@@ -54,6 +56,7 @@ class Model:
         processor: what was given for text and images together: a tokenizer, a processor, or None.
         name: what people call it.
         anatomy: what it is made of.
+        capabilities: what it can be asked for, and whether that was proved when it was opened.
         lock: held during a pass; one for each transformers model.
     """
 
@@ -66,6 +69,7 @@ class Model:
         self.lock = _LOCKS.setdefault(hf, threading.RLock())
         with self.lock:
             self.anatomy: Anatomy = examine(hf)
+        self.capabilities: Capabilities = capabilities_of(self.anatomy, checked=False)
 
     @property
     def device(self) -> torch.device:
@@ -276,6 +280,23 @@ class Model:
 
         return steering_vector(self, positive, negative, site, position=position)
 
+    def check(self, inputs: Any = None, *, exact: bool = False) -> Check:
+        """Compares what is recorded and changed in this model with plain transformers, on this machine.
+
+        Logits, attention weights, z, the sums of the residual stream, heads, an ablation and a patch are each held
+        against a plain pass with bare hooks, the module's own eager maths, or what the sites mean.
+
+        Args:
+            inputs: what is read; a short text by default, and noise where images are read.
+            exact: repeat it in float64 on a copy, where rounding is no excuse. Needs memory for the copy.
+
+        Raises:
+            Refused: the inputs cannot be read, or `exact` needs more memory than is free.
+        """
+        from explorer.checking import check
+
+        return check(self, inputs, exact=exact)
+
     def require_next_token(self) -> None:
         """Refuses models that do not predict a next token: those without a head, and masked ones."""
         if self.anatomy.vocabulary is None:
@@ -286,10 +307,12 @@ class Model:
             raise Refused(f"{self.name} reads in both directions, so it predicts no next token.")
 
     def __repr__(self) -> str:
-        return f"Model({self.name}, {self._dtype_name} on {self.device}, {self.anatomy!r})"
+        unchecked = "" if self.capabilities.checked else ", unchecked"
+        return f"Model({self.name}, {self._dtype_name} on {self.device}{unchecked}, {self.anatomy!r})"
 
     def _repr_html_(self) -> str:
         heading = f"{self.name} · {self._dtype_name} · {self.device}"
+        heading += "" if self.capabilities.checked else " · unchecked"
         return f"<b>{html.escape(heading)}</b>{self.anatomy._repr_html_()}"
 
     @property

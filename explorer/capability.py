@@ -1,0 +1,59 @@
+"""What a model can be asked for, as its anatomy says and the self-check proved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from explorer.anatomy import Anatomy, Stack
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a model can be asked for.
+
+    Attributes:
+        attention: for each stack, by name: "recorded" (queries, keys, values and weights), "weights" (the weights
+            alone), or "none".
+        heads: whether any attention's output can be split into its heads.
+        mixture: whether any layer chooses among experts.
+        cross: whether any layer attends to another stack.
+        logits: whether there is a vocabulary head.
+        additive: whether the answer is a sum of what the layers add (pre-norm, all parts located).
+        checked: whether this was proved on this machine, or only found.
+        problems: what was left out, and why.
+    """
+
+    attention: tuple[tuple[str, Literal["recorded", "weights", "none"]], ...]
+    heads: bool
+    mixture: bool
+    cross: bool
+    logits: bool
+    additive: bool
+    checked: bool
+    problems: tuple[str, ...] = ()
+
+
+def capabilities_of(anatomy: Anatomy, *, checked: bool, problems: tuple[str, ...] = ()) -> Capabilities:
+    """What an anatomy offers."""
+    layers = [layer for stack in anatomy.stacks for layer in stack.layers]
+    attentions = [heads for layer in layers for heads in (layer.attn, layer.cross_attn) if heads is not None]
+    main = anatomy.stack
+    return Capabilities(
+        attention=tuple((stack.name, _attention(stack)) for stack in anatomy.stacks),
+        heads=any(heads.projection is not None for heads in attentions),
+        mixture=any(layer.router is not None for layer in layers),
+        cross=any(layer.cross_attn is not None for layer in layers),
+        logits=anatomy.vocabulary is not None,
+        additive=main is not None
+        and main.linked
+        and not main.post_norm
+        and all(layer.attn_out is not None and layer.mlp_out is not None for layer in main.layers),
+        checked=checked,
+        problems=(*((anatomy.missing,) if anatomy.missing else ()), *problems),
+    )
+
+
+def _attention(stack: Stack) -> Literal["recorded", "weights", "none"]:
+    ways = {layer.attn.how for layer in stack.layers if layer.attn is not None}
+    return "recorded" if "interface" in ways else "weights" if ways else "none"
