@@ -106,9 +106,7 @@ class Model:
             yield
 
     @contextmanager
-    def stoppable(
-        self, edits: Edit | Sequence[Edit] = (), offset: int = 0, growing: bool = False
-    ) -> Iterator[Firings]:
+    def stoppable(self, edits: Edit | Sequence[Edit] = (), offset: int = 0, growing: bool = False) -> Iterator[Firings]:
         """Passes inside the block run in evaluation mode, with `edits`, and stop when they are cancelled.
 
         Hold the lock.

@@ -83,7 +83,7 @@ def resolved(
     kept = chosen_sites(anatomy, record.sites)
     if record.layers is not None:
         deepest = max((len(stack.layers) for stack in anatomy.stacks), default=0)
-        layers = checked_indices("layers", record.layers, deepest)  # type: ignore[arg-type]
+        layers = checked_indices("layers", record.layers, deepest)
         kept = [site for site in kept if site.layer is None or site.layer in layers]
     if record.positions is not None:
         named = set(record.sites or ())

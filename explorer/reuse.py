@@ -2,7 +2,8 @@
 
 Keys and values of a causal model's earlier positions do not depend on what comes later. The recorded ones are put
 into a cache (by reference; the cache joins old and new and changes neither), the rest is run after them, and the new
-trace keeps old and new as segments that are joined when they are read.
+trace keeps old and new as segments that are joined when they are read. What a trace took over stays in memory as long
+as that trace does, with all of the earlier one's tensors that it is a part of.
 
 Where that could give other numbers than a fresh pass it is not done, and the trace says why. What the config does not
 tell is shown: the first time, and again when the model's state has changed, a short text is run both ways.
