@@ -247,7 +247,7 @@ def _hook(undo: ExitStack, current: Session, module: nn.Module, path: str, watch
             return None
         state = hidden_state(output)
         changed = passing(state, "out", turn)
-        return None if changed is state else _with_state(output, changed)
+        return None if changed is state else with_state(output, changed)
 
     undo.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
     if watch.whole or watch.sides("out"):
@@ -288,7 +288,7 @@ def _with_input(args: tuple[Any, ...], keywords: dict[str, Any], old: Tensor, ne
     }
 
 
-def _with_state(output: Any, state: Tensor) -> Any:
+def with_state(output: Any, state: Tensor) -> Any:
     """The same kind of output with another hidden state; a family that returns a tuple must get one back."""
     if isinstance(output, Tensor):
         return state

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from explorer.edits import Edit
+    from explorer.logit_attribution import LogitAttribution
     from explorer.model import Model
     from explorer.record import Keeper
     from explorer.reuse import Start
@@ -220,6 +221,31 @@ class Trace:
 
         read = (self.decoder or self.batch)[0]
         return NextToken(self.last_logits[0], read.ids, self._model.tokenizer).top(n)
+
+    @property
+    def model(self) -> Model:
+        """The model that made this trace."""
+        return self._model
+
+    def lens(self, *, layers: Chosen = None, positions: Chosen = None, k: int = 5) -> pd.DataFrame:
+        """What each layer would say next if it were the last; see `explorer.lens.lens`."""
+        from explorer.lens import lens
+
+        return lens(self, layers=layers, positions=positions, k=k)
+
+    def lens_logits(self, layer: int, positions: Chosen = None) -> Tensor:
+        """The logits (batch, position, vocabulary) as if `layer` were the last; see `explorer.lens.lens_logits`."""
+        from explorer.lens import lens_logits
+
+        return lens_logits(self, layer, positions)
+
+    def logit_attribution(
+        self, target: str | int, against: str | int | None = None, *, position: int = -1, heads: bool = False
+    ) -> LogitAttribution:
+        """Which parts a logit came from; see `explorer.logit_attribution.logit_attribution`."""
+        from explorer.logit_attribution import logit_attribution
+
+        return logit_attribution(self, target, against, position=position, heads=heads)
 
     def _hidden(self, address: str, site: Site) -> Tensor:
         value = self._recording.hidden.get(address)
