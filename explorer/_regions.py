@@ -186,3 +186,27 @@ def described(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor {tuple(value.shape)} of {value.dtype} on {value.device}"
     return f"a {type(value).__name__}"
+
+
+def check_growing(edit: Any, source: Any, name: str) -> None:
+    """Refuses a source with one value for each position: it has none for those that are yet to be written."""
+    axis = position_axis(edit.site)
+    per_position = not isinstance(source, Tensor) or (source.dim() >= -axis and source.shape[axis] != 1)
+    if per_position and edit.positions is None:
+        raise Refused(
+            f"{name} of {edit!r} has a value for each position of one text, and a text that is being written grows; "
+            "name positions=, or give one value for all positions."
+        )
+
+
+def shown_value(value: Any) -> str:
+    return f"tensor{tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+
+
+def equal(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
+        return not isinstance(one, Tensor) and not isinstance(other, Tensor) and bool(one == other)
+    alike = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+    return alike and torch.equal(one, other)

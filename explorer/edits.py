@@ -19,8 +19,10 @@ from explorer._regions import (
     Indices,
     Span,
     broadcast,
+    check_growing,
     checked_source,
     described,
+    equal,
     first_key,
     from_source,
     indices,
@@ -28,6 +30,7 @@ from explorer._regions import (
     number,
     position_axis,
     region,
+    shown_value,
 )
 from explorer.errors import Refused
 
@@ -99,16 +102,16 @@ class Edit:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        return all(_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return all(equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     def __hash__(self) -> int:
         return hash((type(self).__name__, self.site, self.heads, self.positions, self.neurons))
 
     def __repr__(self) -> str:
         shown = [
-            f"{f.name}={_shown(getattr(self, f.name))}"
+            f"{f.name}={shown_value(getattr(self, f.name))}"
             for f in fields(self)
-            if f.name != "site" and not _equal(getattr(self, f.name), f.default)
+            if f.name != "site" and not equal(getattr(self, f.name), f.default)
         ]
         return f"{type(self).__name__}({', '.join([repr(self.site), *shown])})"
 
@@ -142,7 +145,7 @@ class Ablate(Edit):
         if isinstance(self.by, str) and self.by == "mean":
             raise Refused("by='mean' needs the whole text at once; in generation give a tensor with the mean instead.")
         if not isinstance(self.by, str):
-            _check_growing(self, self.by, "by")
+            check_growing(self, self.by, "by")
 
     @property
     def keeps_zeros(self) -> bool:
@@ -186,7 +189,7 @@ class Patch(Edit):
         return from_source(self.source, before, site, span, self.positions, "source")
 
     def check_generation(self) -> None:
-        _check_growing(self, self.source, "source")
+        check_growing(self, self.source, "source")
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -288,27 +291,3 @@ def _fill(edit: Edit, site: str, heads: Any, positions: Any, neurons: Any, **own
     for name, value in values.items():
         object.__setattr__(edit, name, value)
     edit.__post_init__()
-
-
-def _check_growing(edit: Edit, source: Any, name: str) -> None:
-    """A source with one value for each position has none for those that are yet to be written."""
-    axis = position_axis(edit.site)
-    per_position = not isinstance(source, Tensor) or (source.dim() >= -axis and source.shape[axis] != 1)
-    if per_position and edit.positions is None:
-        raise Refused(
-            f"{name} of {edit!r} has a value for each position of one text, and a text that is being written grows; "
-            "name positions=, or give one value for all positions."
-        )
-
-
-def _shown(value: Any) -> str:
-    return f"tensor{tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
-        return not isinstance(one, Tensor) and not isinstance(other, Tensor) and bool(one == other)
-    alike = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
-    return alike and torch.equal(one, other)

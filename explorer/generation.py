@@ -27,7 +27,7 @@ from explorer._settings import Sampling, whole_number
 from explorer.control import checkpoint, controlled
 from explorer.edits import Edit, checked_edits
 from explorer.errors import Cancelled, Refused
-from explorer.planning import plan
+from explorer.planning import check_growing
 from explorer.sampling import Distribution, NextToken
 from explorer.tokens import Token, Tokens, labels, read_ids
 
@@ -106,21 +106,9 @@ def generate(
             "their prompt can be asked to generate."
         )
     prompt = model.read(text)
-    changes = _checked(model, checked_edits(edits), len(prompt) + limit - 1)
+    changes = checked_edits(edits)
+    check_growing(model.anatomy, changes, len(prompt) + limit - 1)
     return Generation(model, prompt, settings, limit, shown, cancel, changes)
-
-
-def _checked(model: Model, edits: tuple[Edit, ...], positions: int) -> tuple[Edit, ...]:
-    """Edits that can act while a text grows to as many positions as are read at most."""
-    plan(model.anatomy, record=[], edits=edits)  # refuses sites that there are not
-    for edit in edits:
-        edit.check_generation()
-        if edit.positions is not None and min(edit.positions) >= positions:
-            raise Refused(
-                f"{edit!r} would never act: at most positions 0 to {positions - 1} are read, since the last token "
-                "that is written is not read again."
-            )
-    return edits
 
 
 class Generation(Iterator[Step]):
@@ -274,9 +262,8 @@ class Generation(Iterator[Step]):
             self._cache = (name, output[name]) if name else None
             logits: torch.Tensor = output.logits[0, -1].float().cpu()
         self.fired = [sum(both) for both in zip(self.fired, firings.counts, strict=True)]
-        for edit, count in zip(self.edits, self.fired, strict=True):
-            if not count and edit.positions is None and edit.neurons is None:
-                raise Refused(f"{edit!r} fired nowhere in this pass, so it would have had no effect.")
+        if offset == 0:
+            firings.check(growing=True)
         return logits
 
     def _write(self, id: int) -> tuple[Token, str]:

@@ -26,10 +26,10 @@ class Firings:
         self.edits = tuple(edits)
         self.counts = [0] * len(self.edits)
 
-    def check(self) -> None:
-        """Raises `Refused` when an edit acted nowhere."""
+    def check(self, growing: bool = False) -> None:
+        """Raises `Refused` when an edit acted nowhere; in a text that grows its positions may be still to come."""
         for edit, count in zip(self.edits, self.counts, strict=True):
-            if not count:
+            if not count and not (growing and (edit.positions is not None or edit.neurons is not None)):
                 raise Refused(f"{edit!r} fired nowhere in this pass, so it would have had no effect.")
 
 
@@ -190,6 +190,18 @@ def _through_the_addition(site: Site, change: Change) -> tuple[Place, Change]:
         return change(stream + added) - stream
 
     return addition, at_addition
+
+
+def check_growing(anatomy: Anatomy, edits: Sequence[Edit], positions: int) -> None:
+    """Refuses edits that cannot be done while a text grows to as many positions as are read at most."""
+    plan(anatomy, record=[], edits=edits)  # refuses sites that there are not
+    for edit in edits:
+        edit.check_generation()
+        if edit.positions is not None and min(edit.positions) >= positions:
+            raise Refused(
+                f"{edit!r} would never act: at most positions 0 to {positions - 1} are read, since the last token "
+                "that is written is not read again."
+            )
 
 
 def needs_stream(edits: Sequence[Edit], anatomy: Anatomy) -> list[str]:
