@@ -148,10 +148,10 @@ def _attention(model: Any, inputs: dict[str, Tensor], plain: Tensor, calls: list
     seen.interface = dict(record.attention)
     if record.attention:
         return seen, ""
-    return _replayed(model, inputs, seen, calls)
+    return _replayed(model, inputs, plain, seen)
 
 
-def _replayed(model: Any, inputs: dict[str, Tensor], seen: _Seen, calls: list[Call]) -> tuple[_Seen, str]:
+def _replayed(model: Any, inputs: dict[str, Tensor], plain: Tensor, seen: _Seen) -> tuple[_Seen, str]:
     """Asks for weights in the ordinary way, which leaves nothing behind in families that build them in `forward`."""
     name = type(model).__name__
     if any(getattr(module, "_can_record_outputs", None) for module in model.modules()):
@@ -162,6 +162,13 @@ def _replayed(model: Any, inputs: dict[str, Tensor], seen: _Seen, calls: list[Ca
             output = model(**inputs, output_attentions=True)
         except (TypeError, ValueError) as error:
             return seen, f"{name} gives no attention weights: {error}"
+    if not _agree(plain, _answer(output)):
+        # Falcon with ALiBi scales its biases in one of the two and not in the other.
+        kernel = getattr(model.config, "_attn_implementation", None)
+        return seen, (
+            f"{name} gives other numbers with eager attention than with {kernel}, which it runs with, so its attention "
+            "is not recorded; loaded with attn_implementation='eager' it can be"
+        )
     weights = [w for key in ("attentions", "encoder_attentions") for w in output.get(key) or () if w is not None]
     patterns = [w for w in weights if discovery.is_pattern(w)]
     if not patterns:
