@@ -34,7 +34,7 @@ class Capabilities:
     problems: tuple[str, ...] = ()
 
 
-def capabilities_of(anatomy: Anatomy, *, checked: bool, problems: tuple[str, ...] = ()) -> Capabilities:
+def capabilities_of(anatomy: Anatomy, *, checked: bool) -> Capabilities:
     """What an anatomy offers."""
     layers = [layer for stack in anatomy.stacks for layer in stack.layers]
     attentions = [heads for layer in layers for heads in (layer.attn, layer.cross_attn) if heads is not None]
@@ -50,7 +50,7 @@ def capabilities_of(anatomy: Anatomy, *, checked: bool, problems: tuple[str, ...
         and not main.post_norm
         and all(layer.attn_out is not None and layer.mlp_out is not None for layer in main.layers),
         checked=checked,
-        problems=(*((anatomy.missing,) if anatomy.missing else ()), *problems),
+        problems=tuple(anatomy.missing.split("; ")) if anatomy.missing else (),
     )
 
 

@@ -42,7 +42,6 @@ def checked(model: Model) -> tuple[Anatomy, Capabilities]:
     anatomy = model.anatomy
     if not anatomy.stacks:
         return anatomy, capabilities_of(anatomy, checked=False)
-    problems = []
     for row in _rows(model):
         if row.passed:
             continue
@@ -53,9 +52,9 @@ def checked(model: Model) -> tuple[Anatomy, Capabilities]:
                 f"{model.name} did not pass its self-check: {row.what} fails at {row.site}, {why}. Its numbers could "
                 "not be trusted. With check=False it is opened all the same, unchecked; model.check() says more."
             )
-        anatomy = kept
-        problems.append(f"left out after the self-check: {row.what} fails at {row.site}, {why}")
-    return anatomy, capabilities_of(anatomy, checked=True, problems=tuple(problems))
+        problem = f"left out after the self-check: {row.what} fails at {row.site}, {why}"
+        anatomy = replace(kept, missing="; ".join(text for text in (kept.missing, problem) if text))
+    return anatomy, capabilities_of(anatomy, checked=True)
 
 
 def _rows(model: Model) -> tuple[Finding, ...]:

@@ -35,8 +35,13 @@ def tolerance_of(model: Model) -> float:
     return TOLERANCE.get(model.dtype, max(TOLERANCE.values()))
 
 
-def difference(value: Tensor, expected: Tensor) -> float:
+def difference(value: Tensor, expected: Tensor, terms: Sequence[Tensor] = ()) -> float:
     """The largest difference, relative to the entry's size or its row's, so that outliers hide nothing.
+
+    Args:
+        value: what the engine says.
+        expected: what it should be.
+        terms: what a sum was made of; where large terms cancel, rounding is theirs.
 
     Raises:
         ValueError: the shapes differ.
@@ -49,6 +54,8 @@ def difference(value: Tensor, expected: Tensor) -> float:
     same = (one == other) | (one.isnan() & other.isnan())  # equal infinities too
     off = torch.where(same, 0.0, (one - other).abs())
     size = torch.where(other.isfinite(), other, 0.0).abs()
+    if terms:
+        size = torch.maximum(size, sum((term.detach().cpu().double().abs() for term in terms), torch.zeros_like(size)))
     row = size.square().mean(-1, keepdim=True).sqrt()
     scale = size + torch.maximum(row, 0.1 * row.median())
     return float((off / scale.clamp(min=1e-30)).max())
@@ -127,7 +134,8 @@ def _heads(model: Model, trace: Trace, stack: Stack, prefix: str, index: int, ki
     width = heads.heads * heads.value_width
     with model.lock, torch.no_grad(), model.evaluating():
         bias = projection(torch.zeros(1, 1, width, dtype=parts.dtype, device=parts.device))
-    return difference(parts.sum(2) + bias, trace[f"{prefix}.out"])
+    total = parts.double().sum(2) + bias if parts.device.type != "mps" else parts.sum(2) + bias
+    return difference(total, trace[f"{prefix}.out"], [parts.abs().sum(2)])
 
 
 def measure_stream(
@@ -140,9 +148,10 @@ def measure_stream(
         places = (layer.attn_out, layer.cross_attn_out, layer.mlp_out)
         scaled = any(place is not None and place.factor != 1.0 for place in places)
         sums = max(tolerance, FITTED) if scaled else tolerance
-        if layer.post_norm:
+        located = layer.attn_out is not None and layer.mlp_out is not None
+        if located and layer.post_norm:
             found.compare(SUMS[1], f"{prefix}resid_post", sums, _normed, trace, prefix, layer, norms)
-        elif layer.attn_out is not None and layer.mlp_out is not None:
+        elif located:
             found.compare(SUMS[0], f"{prefix}resid_post", sums, _summed, trace, prefix, layer)
         if stack.linked and index + 1 < len(stack.layers) and index + 1 in layers:
             follower = f"{stack.prefix}layers.{index + 1}.resid_pre"
@@ -150,11 +159,13 @@ def measure_stream(
 
 
 def _summed(trace: Trace, prefix: str, layer: Layer) -> float:
-    stream = trace[f"{prefix}resid_pre"] + trace[f"{prefix}attn_out"]
+    terms = [trace[f"{prefix}resid_pre"], trace[f"{prefix}attn_out"]]
     if layer.cross_attn_out is not None:
-        stream = stream + trace[f"{prefix}cross_attn_out"]
-    middle = 0.0 if layer.mid is None else difference(trace[f"{prefix}resid_mid"], stream)
-    return max(middle, difference(trace[f"{prefix}resid_post"], stream + trace[f"{prefix}mlp_out"]))
+        terms.append(trace[f"{prefix}cross_attn_out"])
+    stream = torch.stack(terms).sum(0)
+    middle = 0.0 if layer.mid is None else difference(trace[f"{prefix}resid_mid"], stream, terms)
+    last = trace[f"{prefix}mlp_out"]
+    return max(middle, difference(trace[f"{prefix}resid_post"], stream + last, [*terms, last]))
 
 
 def _normed(trace: Trace, prefix: str, layer: Layer, norms: Sequence[tuple[Tensor, Tensor]]) -> float:

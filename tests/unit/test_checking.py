@@ -126,6 +126,16 @@ def test_every_family_passes_and_stays_as_it_was(family: str) -> None:
     assert snapshot(hf) == before
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("family", [*BUILDERS, "gpt_oss", "granite"])
+def test_rounding_of_half_precision_is_no_failure(family: str, dtype: torch.dtype) -> None:
+    hf = BUILDERS[family]() if family in BUILDERS else tiny(family)
+    model = explorer.attach(hf.to(dtype))
+    assert not model.capabilities.problems
+    check = model.check()
+    assert check.passed, check
+
+
 def test_images_are_checked_too() -> None:
     model = explorer.attach(tiny_vit())
     assert model.capabilities.checked
