@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from explorer.trace import Trace
 
+# How far out the head is asked whether it is linear, in lengths of the normed stream.
+_FAR = 64
 _Part = tuple[str, int | None, int | None, Tensor]
 
 
@@ -203,16 +205,15 @@ def _direction(
         number = _picked(head(inputs)[0, 0].double(), ids)
         (gradient,) = torch.autograd.grad(number, inputs)
     bias = norm(torch.zeros_like(stream))
-    constant = _picked(head(bias)[0, 0].double(), ids)
-    direction = gradient.double().flatten()
-    moved = (normed - bias).double().flatten()
-    size = (direction * moved).abs().sum().clamp(min=float(number.abs()))
-    if (number - constant - moved @ direction).abs() > _tolerance(stream) * size:
+    empty, full, far = (head(bias + share * (normed - bias))[0, 0].double() for share in (0, 1, _FAR))
+    # A cap bends only large logits, so it shows in all of them, far out.
+    straight = _FAR * (full - empty)
+    if not (far - empty - straight).abs().max() <= _tolerance(stream) * straight.abs().max():
         raise Refused(
             f"The head of {trace.model.name} bends its logits (a softcap), so they are no sum of the layers' parts; "
             "trace.lens() reads each layer through the whole head."
         )
-    return float(constant), direction
+    return float(_picked(empty, ids)), gradient.double().flatten()
 
 
 def _picked(logits: Tensor, ids: list[int]) -> Tensor:

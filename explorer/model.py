@@ -23,7 +23,7 @@ from explorer.edits import Edit, checked_edits
 from explorer.errors import Refused
 from explorer.examination import examine
 from explorer.inputs import prepare
-from explorer.planning import Firings, layers_of, needs_stream, plan
+from explorer.planning import Firings, check_padding, layers_of, needs_stream, plan
 from explorer.record import Record, resolved
 from explorer.recording import Plan, Recording, answering, evaluating, hidden_state, recording
 from explorer.reuse import start as starting
@@ -201,6 +201,7 @@ class Model:
         """
         given = prepare(self, inputs, decoder, images)
         changes = checked_edits(edits)
+        check_padding(changes, given.tokens, given.decoder)
         firings = Firings(changes)
         sites, keeper = resolved(record, self.anatomy, given)
         needed = needs_stream(changes, self.anatomy)

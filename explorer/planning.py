@@ -9,7 +9,7 @@ from torch import Tensor
 
 from explorer._regions import Span
 from explorer.anatomy import Anatomy, Heads, Layer, Place
-from explorer.edits import Edit
+from explorer.edits import Ablate, Edit
 from explorer.errors import Refused
 from explorer.recording import Change, Plan, session
 from explorer.sites import RESIDUAL, Site, every, heads_of, matching, place
@@ -202,6 +202,15 @@ def check_growing(anatomy: Anatomy, edits: Sequence[Edit], positions: int) -> No
                 f"{edit!r} would never act: at most positions 0 to {positions - 1} are read, since the last token "
                 "that is written is not read again."
             )
+
+
+def check_padding(edits: Sequence[Edit], *texts: Sequence[Sequence[object]]) -> None:
+    """Refuses edits that would take padding for text, where texts of one pass differ in length."""
+    if all(len({len(text) for text in several}) < 2 for several in texts):
+        return
+    for edit in edits:
+        if isinstance(edit, Ablate) and isinstance(edit.by, str) and edit.by == "mean":
+            raise Refused(f"{edit!r} would average over the padding of the shorter texts; give texts of equal length.")
 
 
 def needs_stream(edits: Sequence[Edit], anatomy: Anatomy) -> list[str]:

@@ -181,6 +181,19 @@ def test_texts_of_unequal_length_are_patched_by_position_only(llama: explorer.Mo
         llama.trace(IDS, edits=Patch(RESID, short, positions=[4]))
 
 
+def test_texts_of_one_pass_are_edited_as_alone_and_padding_is_no_text(llama: explorer.Model) -> None:
+    texts = [IDS, IDS[:4]]
+    edits = [Scale(RESID, 0.5, positions=[1]), Steer("layers.0.mlp_out", VECTOR, 0.5, relative=True)]
+    both = llama.trace(texts, edits=edits)
+    for row, ids in enumerate(texts):
+        alone = llama.trace(ids, edits=edits)
+        torch.testing.assert_close(both.logits[row, : len(ids)], alone.logits[0], atol=2e-5, rtol=1e-4)
+    with pytest.raises(Refused, match="average over the padding"):
+        llama.trace(texts, edits=Ablate(RESID, by="mean"))
+    equal = llama.trace([IDS, IDS[::-1]], edits=Ablate(RESID, by="mean"))
+    torch.testing.assert_close(equal.logits[1:], llama.trace(IDS[::-1], edits=Ablate(RESID, by="mean")).logits)
+
+
 def test_an_edit_that_fires_nowhere_is_refused(llama: explorer.Model) -> None:
     hf = tiny("llama")
     model = explorer.attach(hf)

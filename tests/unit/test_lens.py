@@ -113,6 +113,9 @@ def test_what_cannot_be_read_is_refused_with_the_reason() -> None:
     both = explorer.attach(AutoModelForSeq2SeqLM.from_config(t5).eval())
     with pytest.raises(Refused, match="no single run of layers"):
         both.trace(IDS, decoder=[0, 7]).lens()
+    large = explorer.attach(tiny("gemma2", final_logit_softcapping=30.0))  # far above any of its logits
+    with pytest.raises(Refused, match="softcap"):
+        large.trace(IDS).logit_attribution(5)
     for family, reason in (("gemma2", "softcap"), ("openai-gpt", "post-norm"), ("mamba", "cannot be split")):
         with pytest.raises(Refused, match=reason):
             made(family).trace(IDS).logit_attribution(5)
