@@ -122,7 +122,9 @@ def state_of(hf: nn.Module) -> int:
                 found += (id(tensor), 0 if tensor.is_inference() else tensor._version)
         hooks = (*own["_forward_hooks"], *own["_forward_pre_hooks"])
         adapters = [
-            repr(own[name]) for name in ("_active_adapter", "_disable_adapters", "merged_adapters") if name in own
+            repr(own[name])
+            for name in ("_active_adapter", "_disable_adapters", "merged_adapters", "scaling")
+            if name in own
         ]
         if hooks or adapters:
             found.append((id(module), hooks, tuple(adapters)))

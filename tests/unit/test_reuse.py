@@ -204,6 +204,10 @@ def test_changed_weights_and_hooks_keep_it_from_being_used() -> None:
     assert_equal(trace, model.trace([*IDS, 7]))
     handle.remove()
     assert model.trace([*IDS, 7], reuse=old).reused == len(IDS)
+    model.hf.model.layers[2].self_attn.scaling *= 2.0
+    trace = model.trace([*IDS, 7], reuse=old)
+    assert trace.reused == 0
+    assert_equal(trace, model.trace([*IDS, 7]))
 
 
 def test_a_model_whose_cache_is_wrong_is_found_out() -> None:
