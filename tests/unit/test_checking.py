@@ -254,6 +254,35 @@ def test_a_stream_that_differs_is_refused_with_how_much(monkeypatch: pytest.Monk
     assert snapshot(hf) == before
 
 
+@pytest.mark.parametrize(
+    ("breakage", "gone", "kept"),
+    [
+        (wrong_projection, ("attn.head_out", "attn.out"), ("attn.pattern", "attn_out", "resid_post")),
+        (wrong_factor, ("attn_out", "mlp_out", "resid_mid"), ("attn.pattern", "attn.head_out", "resid_post")),
+    ],
+)
+def test_what_does_not_hold_when_a_model_is_opened_is_left_out_with_the_reason(
+    breakage: Callable[[Anatomy], Anatomy],
+    gone: tuple[str, ...],
+    kept: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from explorer import model as models
+
+    found = models.examine
+    monkeypatch.setattr(models, "examine", lambda hf: breakage(found(hf)))
+    model = explorer.attach(tiny("llama"))
+    assert model.capabilities.checked
+    assert any("left out after the self-check" in problem for problem in model.capabilities.problems)
+    parts = {site.partition("layers.1.")[2] for site in model.sites()}
+    assert parts.isdisjoint(gone)
+    assert parts.issuperset(kept)
+    assert "left out" in repr(model.anatomy)
+    check = model.check()
+    assert check.passed, check
+    assert "not located" in [row.what for row in check.rows]
+
+
 def test_capabilities_say_what_there_is() -> None:
     llama = explorer.attach(tiny("llama")).capabilities
     assert llama.attention == (("", "recorded"),)
