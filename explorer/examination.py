@@ -306,7 +306,7 @@ def _heads(call: Call, calls: list[Call], inside: list[Call], seen: _Seen) -> He
     if call.path in seen.interface and turn < len(seen.interface[call.path]):
         one = seen.interface[call.path][turn]
         flat = one.z.reshape(*one.z.shape[:2], -1)
-        projection, gated = _projection(call, inside, flat)
+        projection, gated = _projection(call, inside, flat, known=True)
         return Heads(
             path=call.path,
             call=turn,
@@ -321,7 +321,7 @@ def _heads(call: Call, calls: list[Call], inside: list[Call], seen: _Seen) -> He
         )
     if call.path in seen.replay and turn < len(seen.replay[call.path]):
         weights = seen.replay[call.path][turn]
-        projection, _ = _projection(call, inside, call.gave)
+        projection, _ = _projection(call, inside, call.gave, known=False)
         given = next((c.given for c in inside if c.path == projection), None)
         width = 0 if given is None else given.shape[-1] // weights.shape[1]
         later = torch.ones_like(weights, dtype=torch.bool).triu(1)
@@ -339,14 +339,22 @@ def _heads(call: Call, calls: list[Call], inside: list[Call], seen: _Seen) -> He
     return None
 
 
-def _projection(attention: Call, inside: list[Call], z: Tensor | None) -> tuple[str | None, bool]:
-    """The output projection: what receives z; else the attention's last projection, which receives it changed."""
+def _projection(attention: Call, inside: list[Call], z: Tensor | None, known: bool) -> tuple[str | None, bool]:
+    """The output projection: what receives z; else the last one, which receives z behind a gate."""
     for call in inside:
         if call.leaf and call.end > attention.start and discovery.close(call.given, z):
             return call.path, False
-    own = [call for call in inside if call.leaf and attention.holds(call) and call.given is not None]
-    if not own:
+    own = [call for call in inside if call.leaf and attention.holds(call)]
+    if not own or own[-1].given is None:
         return None, False
-    width = own[-1].given.shape[-1]  # type: ignore[union-attr]
-    fits = z is None or z.shape[-1] == width or own[-1].gave is not None
-    return (own[-1].path, True) if fits else (None, False)
+    # Where only weights are known, z is what the last projection receives; else a gate must stand between the two.
+    gated = discovery.close(own[-1].gave, attention.gave) and _is_gated(z, own[-1].given)
+    return (own[-1].path, True) if gated or not known else (None, False)
+
+
+def _is_gated(z: Tensor | None, given: Tensor | None) -> bool:
+    """Whether a gate leaves of each entry of z something between nothing and all."""
+    if z is None or given is None or given.shape != z.shape:
+        return False
+    share = given.float() / z.float()
+    return bool(((share >= -_AGREEMENT) & (share <= 1 + _AGREEMENT)).all())

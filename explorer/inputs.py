@@ -52,6 +52,10 @@ def prepare(model: Model, inputs: Any, decoder: Any = None, images: Any = None) 
             raise Refused(f"{model.name} reads images, not text; give images=.")
         tokens = _read(model, inputs, "inputs")
         arguments |= _batch(model, tokens)
+        stack = model.anatomy.stack
+        unmasked = not model.accepts("attention_mask") and (stack is None or not stack.causal)
+        if unmasked and len({len(text) for text in tokens}) > 1:
+            raise Refused(f"{model.name} takes no mask, so padding would be read as text; give texts of one length.")
     if images is not None:
         arguments["pixel_values"] = _pixels(model, images)
     elif towers(config) or not takes_text:

@@ -96,7 +96,9 @@ def _parts(layer: Layer) -> Iterator[str]:
         heads = heads_of(layer, kind)
         if heads is not None:
             parts = _RECORDED if heads.how == "interface" else _REPLAYED
-            without = set() if heads.projection is not None else {"head_out", "out"} | ({"z"} - set(parts[:5]))
+            without: set[str] = set()
+            if heads.projection is None:  # where only weights are known, z is what the projection receives
+                without = {"head_out", "out"} if heads.how == "interface" else {"head_out", "out", "z"}
             yield from (f"{kind}.{part}" for part in parts if part not in without)
     places = {"resid_mid": layer.mid, "attn_out": layer.attn_out, "cross_attn_out": layer.cross_attn_out}
     places |= {"mlp_out": layer.mlp_out, "mlp.neurons": layer.neurons}

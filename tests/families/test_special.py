@@ -97,6 +97,40 @@ def test_a_family_that_cannot_be_asked_for_weights_is_read_in_parts() -> None:
     equal(found.plain["layers.1.resid_post"], found.reference.hidden_states[2], "the stream")
 
 
+def test_heads_are_not_taken_apart_where_no_projection_takes_them() -> None:
+    # Its attention is a mixture itself: each expert has a projection of its own.
+    from transformers import AutoModelForCausalLM, JetMoeConfig
+
+    config = JetMoeConfig(
+        vocab_size=97,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_key_value_heads=2,
+        kv_channels=8,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        initializer_range=0.2,
+    )
+    torch.manual_seed(0)
+    model = explorer.attach(AutoModelForCausalLM.from_config(config).eval())
+    assert "layers.1.attn.pattern" in model.sites()
+    assert not [site for site in model.sites() if site.endswith(("head_out", "attn.out", "router.probs"))]
+    with pytest.raises(explorer.Refused):
+        model.trace(IDS)["layers.1.attn.head_out"]
+
+
+def test_texts_of_two_lengths_are_refused_where_padding_would_be_read() -> None:
+    from transformers import AutoModelForMaskedLM, FNetConfig
+
+    config = FNetConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2, intermediate_size=48)
+    torch.manual_seed(0)
+    model = explorer.attach(AutoModelForMaskedLM.from_config(config).eval())
+    with pytest.raises(explorer.Refused, match="takes no mask"):
+        model.trace([IDS, IDS[:3]])
+    assert model.trace([IDS, IDS[::-1]]).logits.shape == (2, len(IDS), 97)
+
+
 def test_attention_is_not_recorded_where_eager_maths_gives_other_numbers() -> None:
     family = replace(FAMILIES["falcon, sequential with ALiBi"], attention="sdpa")
     hf: Any = family.build()
