@@ -104,10 +104,12 @@ def _opened(model: Model, check: bool) -> Model:
 
 def _processor(where: str, config: Any, options: dict[str, Any]) -> Any:
     """What turns a person's input into the model's: a tokenizer, an image processor or both in one."""
-    has_images = hasattr(config, "vision_config")
-    if not has_images and getattr(config, "image_size", None) is not None:
-        return AutoImageProcessor.from_pretrained(where, **options)
-    return (AutoProcessor if has_images else AutoTokenizer).from_pretrained(where, **options)
+    kind: Any = AutoTokenizer
+    if hasattr(config, "vision_config"):
+        kind = AutoProcessor
+    elif getattr(config, "image_size", None) is not None:
+        kind = AutoImageProcessor
+    return kind.from_pretrained(where, **options)
 
 
 def _check_source(where: str) -> None:
