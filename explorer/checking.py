@@ -33,6 +33,7 @@ from explorer.measures import (
 )
 from explorer.model import Model
 from explorer.passes import plain, recorded
+from explorer.trace import Trace
 
 
 def check(model: Model, inputs: Any = None, *, exact: bool = False) -> Check:
@@ -57,7 +58,10 @@ def check(model: Model, inputs: Any = None, *, exact: bool = False) -> Check:
         measure_attention(found, model, seen, stack, layers)
         measure_heads(found, model, seen.trace, stack, layers)
         measure_stream(found, model, seen.trace, stack, layers, alone.norms)
-        _check_edits(found, model, given, stack, alone.answer)
+        if stack.final_norm is not None:
+            site = f"{stack.prefix}final_norm"
+            found.compare("final_norm of resid_post", site, tolerance, _final, model, seen.trace, stack)
+        _check_edits(found, model, given, stack)
     _check_padding(found, model, given)
     if model.anatomy.missing:
         found.remark("not located", "", model.anatomy.missing)
@@ -72,7 +76,15 @@ def _raise(error: BaseException) -> float:
     raise error
 
 
-def _check_edits(found: Measured, model: Model, given: Mapping[str, Any], stack: Stack, answer: Tensor) -> None:
+def _final(model: Model, trace: Trace, stack: Stack) -> float:
+    assert stack.final_norm is not None
+    norm = model.hf.get_submodule(stack.final_norm)
+    last = trace[f"{stack.prefix}layers.{len(stack.layers) - 1}.resid_post"]
+    with model.lock, torch.no_grad(), model.evaluating():
+        return difference(trace[f"{stack.prefix}final_norm"], norm(last))
+
+
+def _check_edits(found: Measured, model: Model, given: Mapping[str, Any], stack: Stack) -> None:
     having = [entry for entry in attentions(stack, range(len(stack.layers))) if entry[3].projection is not None]
     if having:
         found.compare("z reaches attn_out", f"{having[0][0]}.z", tolerance_of(model), _confined, model, given, stack)

@@ -155,6 +155,15 @@ def test_a_broken_anatomy_is_caught(family: str, breakage: Callable[[Anatomy], A
     assert snapshot(hf) == before
 
 
+def test_a_wrong_final_norm_is_caught() -> None:
+    model = explorer.attach(tiny("llama"))
+    main = model.anatomy.stack
+    assert main is not None
+    wrong = replace(main, final_norm="model.layers.2.post_attention_layernorm")
+    model.anatomy = replace(model.anatomy, stacks=(wrong,))
+    assert [row.site for row in model.check().failures] == ["final_norm"]
+
+
 @pytest.mark.parametrize("projection", ["q_proj", "k_proj", "v_proj"])
 @pytest.mark.parametrize("family", ["llama", "gptj"])
 def test_a_projection_of_the_same_attention_is_not_taken_for_its_output(family: str, projection: str) -> None:
