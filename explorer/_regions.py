@@ -97,7 +97,7 @@ def from_source(source: Any, before: Tensor, site: str, span: Span, positions: I
     if isinstance(source, Tensor):
         values, what = source.detach(), "a tensor"
     else:
-        values, what = source[site], "a trace"
+        values, what = _whole(source, source[site], site, positions, name), "a trace"
     values = values.to(before)
     axis = position_axis(site)
     if values.dim() >= -axis and values.shape[axis] != 1:
@@ -117,6 +117,22 @@ def from_source(source: Any, before: Tensor, site: str, span: Span, positions: I
             kept = torch.arange(first, first + rows, device=values.device).clamp(max=values.shape[axis] - 1)
             values = values.index_select(values.dim() + axis, kept)
     return broadcast(values, before, site, name)
+
+
+def _whole(trace: Any, values: Tensor, site: str, positions: Indices, name: str) -> Tensor:
+    """A trace's values with row p for position p, also where it kept some positions only."""
+    if trace.positions is None:
+        return values
+    if positions is None or not set(positions) <= set(trace.positions):
+        raise Refused(
+            f"{name} is a trace that kept positions {trace.positions} only; name positions= of the edit at {site} "
+            "among these."
+        )
+    axis = values.dim() + position_axis(site)
+    rows = torch.tensor(trace.positions, device=values.device)
+    shape = list(values.shape)
+    shape[axis] = max(trace.positions) + 1
+    return values.new_zeros(shape).index_copy(axis, rows, values)
 
 
 def broadcast(values: Tensor, before: Tensor, site: str, name: str) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from explorer.anatomy import Stack
 from explorer.errors import Refused
-from explorer.recording import Plan, answering, recording, with_state
+from explorer.recording import Plan, answering, hidden_state, recording, with_state
 from explorer.sites import checked_indices, checked_layer, matching
 from explorer.tokens import labels
 
@@ -42,9 +42,9 @@ def lens_logits(trace: Trace, layer: int, positions: Sequence[int] | slice | int
     stack = checked_stack(trace)
     index = checked_layer(layer, len(stack.layers))
     stream = trace[f"{stack.prefix}layers.{index}.resid_post"]
-    chosen = checked_indices("positions", positions, stream.shape[1])
+    _, rows = kept_rows(trace, positions, stream.shape[1])
     with _short(trace, stack) as outputs:
-        return _read(trace, stack, outputs, stream[:, chosen])
+        return _read(trace, stack, outputs, stream[:, rows])
 
 
 def lens(
@@ -73,14 +73,14 @@ def lens(
     stack = checked_stack(trace)
     count = len(trace.tokens)
     depth = checked_indices("layers", layers, len(stack.layers))
-    chosen = checked_indices("positions", positions, count)
+    chosen, where = kept_rows(trace, positions, count)
     rows: list[tuple[int, int, int, int, float]] = []
     with _short(trace, stack) as outputs:
         for layer in depth:
             stream = trace[f"{stack.prefix}layers.{layer}.resid_post"]
             for first in range(0, len(chosen), _ROWS):
                 part = chosen[first : first + _ROWS]
-                logits = _read(trace, stack, outputs, stream[:, part])[0].float()
+                logits = _read(trace, stack, outputs, stream[:, where[first : first + _ROWS]])[0].float()
                 best = logits.softmax(dim=-1).topk(min(k, logits.shape[-1]), dim=-1)
                 for position, ids, shares in zip(part, best.indices.tolist(), best.values.tolist(), strict=True):
                     ranked = enumerate(zip(ids, shares, strict=True), start=1)
@@ -112,6 +112,23 @@ def checked_stack(trace: Trace) -> Stack:
     return model.anatomy.stack
 
 
+def kept_rows(trace: Trace, positions: Sequence[int] | slice | int | None, count: int) -> tuple[list[int], list[int]]:
+    """The positions that are meant, and the rows that hold them in a trace that may have kept some only.
+
+    Raises:
+        Refused: a position is out of range or was not kept.
+    """
+    if trace.positions is None:
+        chosen = checked_indices("positions", positions, count)
+        return chosen, chosen
+    kept = list(trace.positions)
+    chosen = kept if positions is None else checked_indices("positions", positions, len(trace))
+    for position in chosen:
+        if position not in kept:
+            raise Refused(f"position {position} was not kept; this trace holds {kept}.")
+    return chosen, [kept.index(position) for position in chosen]
+
+
 @contextmanager
 def _short(trace: Trace, stack: Stack) -> Iterator[Mapping[str, Any]]:
     """The model locked and in evaluation mode; yields what each of its layers returns for one token.
@@ -133,6 +150,7 @@ def _read(trace: Trace, stack: Stack, outputs: Mapping[str, Any], stream: Tensor
     options: dict[str, Any] = {"use_cache": False} if trace.model.accepts("use_cache") else {}
     if trace.model.accepts("logits_to_keep"):
         options["logits_to_keep"] = 0
+    stream = stream.to(hidden_state(next(iter(outputs.values()))))  # it may have been kept elsewhere, or narrower
     with ExitStack() as stubs:
         for path, output in outputs.items():
             stubs.enter_context(answering(hf.get_submodule(path), with_state(output, stream)))

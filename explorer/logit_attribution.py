@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from explorer.anatomy import Layer, Stack
 from explorer.attribution import token_id
 from explorer.errors import Refused
-from explorer.lens import checked_stack, head_of, lens_logits
+from explorer.lens import checked_stack, head_of, kept_rows, lens_logits
 from explorer.tokens import Token, labels
 
 if TYPE_CHECKING:
@@ -95,10 +95,12 @@ def logit_attribution(
         if ids[0] == ids[1]:
             raise Refused("against is the same token as target, so there is no difference to explain.")
     last = len(stack.layers) - 1
-    stream = trace[f"{stack.prefix}layers.{last}.resid_post"][:1, position : position + 1]
-    parts = _parts(trace, stack, position, heads)
+    _, (row,) = kept_rows(trace, [position], count)
+    stored = trace[f"{stack.prefix}layers.{last}.resid_post"][:1, row : row + 1]
+    stream = stored.to(model.device, model.dtype)
+    parts = _parts(trace, stack, row, heads)
     rest = stream[0, 0].double() - torch.stack([part[3] for part in parts]).sum(dim=0)
-    if rest.abs().max() > _tolerance(stream) * stream.abs().max():
+    if rest.abs().max() > _tolerance(stored) * stream.abs().max():
         if not trace.edits:
             raise Refused(f"The parts of {model.name} do not add up to its residual stream, so a logit has no shares.")
         parts.append(("edits", None, None, rest))
@@ -135,26 +137,26 @@ def _additive(trace: Trace, stack: Stack) -> nn.Module:
     return trace.model.hf.get_submodule(stack.final_norm)
 
 
-def _parts(trace: Trace, stack: Stack, position: int, heads: bool) -> list[_Part]:
+def _parts(trace: Trace, stack: Stack, row: int, heads: bool) -> list[_Part]:
     def value(site: str) -> Tensor:
-        return trace[f"{stack.prefix}{site}"][0, position].double()
+        return trace[f"{stack.prefix}{site}"][0, row].to(trace.model.device).double()
 
     parts: list[_Part] = [("embed", None, None, value("layers.0.resid_pre"))]
     for index, layer in enumerate(stack.layers):
         added = value(f"layers.{index}.attn_out")
         if heads:
-            parts += _heads(trace, stack, index, layer, position, added)
+            parts += _heads(trace, stack, index, layer, row, added)
         else:
             parts.append(("attn_out", index, None, added))
         parts.append(("mlp_out", index, None, value(f"layers.{index}.mlp_out")))
     return parts
 
 
-def _heads(trace: Trace, stack: Stack, index: int, layer: Layer, position: int, added: Tensor) -> list[_Part]:
+def _heads(trace: Trace, stack: Stack, index: int, layer: Layer, row: int, added: Tensor) -> list[_Part]:
     if layer.attn is None or layer.attn.projection is None or layer.attn_out is None:
         return [("attn_out", index, None, added)]
-    each = trace.head_out(index, stack=stack.name)[0, position].double() * layer.attn_out.factor
-    whole = trace[f"{stack.prefix}layers.{index}.attn.out"][0, position].double() * layer.attn_out.factor
+    each = trace.head_out(index, stack=stack.name)[0, row].double() * layer.attn_out.factor
+    whole = trace[f"{stack.prefix}layers.{index}.attn.out"][0, row].to(each.device).double() * layer.attn_out.factor
     if (whole - added).abs().max() > _tolerance(trace[f"{stack.prefix}layers.0.resid_pre"]) * added.abs().max():
         raise Refused(
             f"heads=True: layer {index} of {trace.model.name} changes what its heads gave (a norm or gate) before "

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
 import explorer
-from explorer import Ablate, Refused, Steer
+from explorer import Ablate, Patch, Refused, Steer
+from explorer.record import Record
 from tests import tiny_tokenizers as zoo
 from tests.conftest import TINY_CAUSAL, snapshot, tiny
 
@@ -81,6 +82,27 @@ def test_the_frame_ranks_tokens_by_layer_and_position() -> None:
     assert last.token.tolist() == top.token.tolist()
     assert last.probability.tolist() == pytest.approx(top.probability.tolist(), abs=1e-6)
     assert len(trace.lens(k=9999, layers=1, positions=0)) == 400
+
+
+def test_traces_that_kept_some_positions_are_read_at_these() -> None:
+    model = made("llama")
+    whole = model.trace(IDS)
+    some = model.trace(IDS, record=Record(positions=[2, 5], dtype="bfloat16"))
+    assert some.lens(layers=2).position.unique().tolist() == [2, 5]
+    torch.testing.assert_close(some.lens_logits(2, 5), whole.lens_logits(2, 5), atol=0.2, rtol=0.05)
+    one, other = (trace.logit_attribution(7, 9, position=5).frame.contribution for trace in (some, whole))
+    assert one.tolist() == pytest.approx(other.tolist(), abs=0.1)
+    for wrong in (lambda: some.lens(positions=3), lambda: some.logit_attribution(7)):
+        with pytest.raises(Refused, match="was not kept"):
+            wrong()
+    site = "layers.1.resid_post"
+    some = model.trace(IDS[::-1], record=Record(positions=[2, 5]))
+    whole = model.trace(IDS[::-1])
+    patched = [model.trace(IDS, edits=Patch(site, trace, positions=[5])).logits for trace in (some, whole)]
+    assert torch.equal(*patched)
+    for positions in (None, [3]):
+        with pytest.raises(Refused, match="kept positions"):
+            model.trace(IDS, edits=Patch(site, some, positions=positions))
 
 
 def test_masked_models_are_read_through_their_own_head() -> None:
