@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from explorer.anatomy import Stack
+from explorer.control import checkpoint
 from explorer.errors import Refused
 from explorer.recording import Plan, answering, hidden_state, recording, with_state
 from explorer.sites import checked_indices, checked_layer, matching
@@ -65,6 +66,7 @@ def lens(
     Raises:
         Refused: the model has no vocabulary head over its layers, the trace holds several texts, or a number is out
             of range.
+        Cancelled: the work was superseded.
     """
     import pandas as pd
 
@@ -79,6 +81,7 @@ def lens(
         for layer in depth:
             stream = trace[f"{stack.prefix}layers.{layer}.resid_post"]
             for first in range(0, len(chosen), _ROWS):
+                checkpoint()
                 part = chosen[first : first + _ROWS]
                 logits = _read(trace, stack, outputs, stream[:, where[first : first + _ROWS]])[0].float()
                 best = logits.softmax(dim=-1).topk(min(k, logits.shape[-1]), dim=-1)

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
 import explorer
-from explorer import Ablate, Patch, Refused, Steer
+from explorer import Ablate, Cancelled, Patch, Refused, Steer
+from explorer.control import controlled
 from explorer.record import Record
 from tests import tiny_tokenizers as zoo
 from tests.conftest import TINY_CAUSAL, snapshot, tiny
@@ -103,6 +104,34 @@ def test_traces_that_kept_some_positions_are_read_at_these() -> None:
     for positions in (None, [3]):
         with pytest.raises(Refused, match="kept positions"):
             model.trace(IDS, edits=Patch(site, some, positions=positions))
+
+
+class Superseded:
+    def cancelled(self) -> bool:
+        return True
+
+    def progress(self, done: float, note: str) -> None:
+        """Nothing is shown."""
+
+
+def test_reading_layers_leaves_the_model_as_it_was_also_when_it_fails_or_is_cancelled() -> None:
+    model = made("llama")
+    model.hf.train()
+    trace = model.trace(IDS)
+    before = snapshot(model.hf)
+    with controlled(Superseded()), pytest.raises(Cancelled):
+        trace.lens()
+    assert snapshot(model.hf) == before
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    model.hf.lm_head.register_forward_hook(fail)
+    before = snapshot(model.hf)
+    for read in (trace.lens, lambda: trace.lens_logits(1), lambda: trace.logit_attribution(7)):
+        with pytest.raises(ZeroDivisionError):
+            read()
+        assert snapshot(model.hf) == before
 
 
 def test_masked_models_are_read_through_their_own_head() -> None:
