@@ -19,12 +19,9 @@ from explorer import discovery, mixtures
 from explorer.anatomy import Anatomy, Heads, Layer, Place, Stack
 from explorer.attention import AttentionCall
 from explorer.discovery import Call, Run
-from explorer.inputs import towers
+from explorer.probing import AGREEMENT, POSITIONS, agree, answer, probe
 from explorer.recording import Plan, recording
 
-# Two correct kernels may differ by rounding; a mask or scale that got lost changes logits by far more.
-_AGREEMENT = 0.02
-_POSITIONS = 4
 # What models raise that ask for more than ids and images, or for other ones.
 _FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -35,7 +32,7 @@ def examine(model: Any) -> Anatomy:
     text_config = config.get_text_config()
     head = model.get_output_embeddings()
     below = [path for path, module in model.named_modules() if path and isinstance(module, PreTrainedModel)]
-    inputs, missing = _probe(model)
+    inputs, missing = probe(model)
     stacks: tuple[Stack, ...] = ()
     backbone = None
     calls: list[Call] = []
@@ -71,9 +68,9 @@ def examine(model: Any) -> Anatomy:
 
 def _first_pass(model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, list[Call], dict[str, Any]]:
     """The plain answer, every module's call, and what the routers returned."""
-    watched = discovery.watching(model, (1, _POSITIONS))
+    watched = discovery.watching(model, (1, POSITIONS))
     with torch.no_grad(), recording(model, Plan(outputs=mixtures.routers(model))) as record, watched as calls:
-        plain = _answer(model(**inputs))
+        plain = answer(model(**inputs))
     return plain, calls, dict(record.outputs)
 
 
@@ -84,46 +81,6 @@ def _limit(positions: Any) -> int | None:
 
 def _first(config: Any, *names: str) -> Any:
     return next((value for name in names if (value := getattr(config, name, None))), None)
-
-
-def _probe(model: Any) -> tuple[dict[str, Tensor], str]:
-    """Inputs for a short pass, and why there are none."""
-    config = model.config
-    device = next(model.parameters()).device
-    inputs: dict[str, Tensor] = {}
-    name = getattr(model, "main_input_name", "input_ids")
-    vocabulary = getattr(config.get_text_config(), "vocab_size", None)
-    two_towers = towers(config)
-    if (name == "input_ids" or two_towers) and vocabulary is not None:
-        # The largest ids are least likely to be special ones, such as padding.
-        ids = [max(0, vocabulary - 1 - position) for position in range(_POSITIONS)]
-        inputs["input_ids"] = torch.tensor([ids], device=device)
-    if name == "pixel_values" or two_towers:
-        vision = getattr(config, "vision_config", config)
-        size, channels = getattr(vision, "image_size", None), getattr(vision, "num_channels", None)
-        if not isinstance(size, int) or not isinstance(channels, int):
-            return {}, "its config does not give the size of its images"
-        generator = torch.Generator().manual_seed(0)
-        pixels = torch.rand(1, channels, size, size, generator=generator)
-        inputs["pixel_values"] = pixels.to(device=device, dtype=model.dtype)
-    if "input_ids" in inputs:
-        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    if getattr(config, "is_encoder_decoder", False) and "input_ids" in inputs:
-        inputs["decoder_input_ids"] = inputs["input_ids"]
-    if not inputs:
-        return {}, f"its input is {name}; models that read token ids or images are read"
-    return inputs, ""
-
-
-def _answer(output: Any) -> Tensor:
-    """One tensor that depends on all of the pass: the logits, the last hidden state, or the embeddings' product."""
-    for name in ("logits", "logits_per_image", "last_hidden_state"):
-        value = output.get(name)
-        if isinstance(value, Tensor):
-            return value
-    value = next(value for value in output.values() if isinstance(value, Tensor))
-    assert isinstance(value, Tensor)
-    return value
 
 
 class _Seen:
@@ -139,11 +96,11 @@ def _attention(model: Any, inputs: dict[str, Tensor], plain: Tensor, calls: list
     seen = _Seen()
     with torch.no_grad(), recording(model, Plan(attention="recorded")) as record:
         try:
-            routed = _answer(model(**inputs))
+            routed = answer(model(**inputs))
         except (AttributeError, KeyError, TypeError, ValueError):
             # Families outside the interface may look the setting up in a table or use the mask it makes.
             record.attention.clear()
-    if record.attention and not _agree(plain, routed):
+    if record.attention and not agree(plain, routed):
         return seen, "its output changes when its attention is recorded, so attention is not recorded"
     seen.interface = dict(record.attention)
     if record.attention:
@@ -156,13 +113,13 @@ def _replayed(model: Any, inputs: dict[str, Tensor], plain: Tensor, seen: _Seen)
     name = type(model).__name__
     if any(getattr(module, "_can_record_outputs", None) for module in model.modules()):
         return seen, f"{name} makes no attention call that can be recorded"
-    watched = discovery.watching(model, (1, _POSITIONS))
+    watched = discovery.watching(model, (1, POSITIONS))
     with torch.no_grad(), recording(model, Plan(attention="eager")), watched as asked:
         try:
             output = model(**inputs, output_attentions=True)
         except (TypeError, ValueError) as error:
             return seen, f"{name} gives no attention weights: {error}"
-    if not _agree(plain, _answer(output)):
+    if not agree(plain, answer(output)):
         # Falcon with ALiBi scales its biases in one of the two and not in the other.
         kernel = getattr(model.config, "_attn_implementation", None)
         return seen, (
@@ -178,11 +135,6 @@ def _replayed(model: Any, inputs: dict[str, Tensor], plain: Tensor, seen: _Seen)
         if call.weights is not None and inner and any(discovery.close(call.weights, w) for w in patterns):
             seen.replay.setdefault(call.path, []).append(call.weights)
     return seen, "" if seen.replay else f"{name} gives attention weights that no single module returns"
-
-
-def _agree(plain: Tensor, routed: Tensor) -> bool:
-    difference = (plain - routed).float().abs().max()
-    return bool(difference <= _AGREEMENT * plain.float().abs().max().clamp(min=1e-6))
 
 
 def _stacks(model: nn.Module, calls: list[Call], seen: _Seen) -> tuple[tuple[Stack, ...], str]:
@@ -357,4 +309,4 @@ def _is_gated(z: Tensor | None, given: Tensor | None) -> bool:
     if z is None or given is None or given.shape != z.shape:
         return False
     share = given.float() / z.float()
-    return bool(((share >= -_AGREEMENT) & (share <= 1 + _AGREEMENT)).all())
+    return bool(((share >= -AGREEMENT) & (share <= 1 + AGREEMENT)).all())
