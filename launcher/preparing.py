@@ -169,7 +169,7 @@ def _environment(project: Project, stamps: Stamps) -> bool:
 
 
 def _venv_failed(outcome: children.Outcome, project: Project) -> str:
-    if "ensurepip is not available" in outcome.output:
+    if "ensurepip is not available" in " ".join(outcome.output.split()):
         package = f"python3.{sys.version_info.minor}-venv"
         return f"This Python cannot make environments: run `apt-get install {package}` as root, then run this again."
     if "No space left" in outcome.output:
