@@ -128,7 +128,7 @@ def _steps(project: Project, stamps: Stamps, tests: bool) -> list[Step]:
         ),
     ]
     if tests:
-        tools = project.extra("test")
+        tools = project.extra("dev")
         key = project.digest(pins, *tools)
         steps.append(Step("test tools", "what the tests need", key, lambda: _install(project, tools)))
     return [
