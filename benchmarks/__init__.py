@@ -1,7 +1,7 @@
 """What Explorer costs, beside the plain thing and beside the peers: one command, one run, tables of ratios.
 
-    python -m benchmarks                     everything, about ten minutes on two cores
-    python -m benchmarks --quick             fewer rounds and no 4,096 tokens, about two
+    python -m benchmarks                     everything: on two idle cores about ten minutes
+    python -m benchmarks --quick             fewer rounds, nothing at 4,096 tokens, no head view of 256: about three
     python -m benchmarks --only tracing      or pictures, or loading
 
 Seconds differ from machine to machine and from hour to hour; what is compared is therefore timed in turns on the

@@ -21,10 +21,10 @@ def table(quick: bool) -> Table:
     """Growth of resident memory while a trace is held, by length, each in processes of their own."""
     found = Table(
         "Memory while a trace is held",
-        "storages: bytes of the distinct storages that the trace refers to, weights not counted. growth: of the process's\n"
-        "resident memory from before the trace to while only the trace is kept, in a fresh process. trimmed: the same\n"
-        "where glibc's empty pages are given back before both looks; what the allocator keeps for later is no part of\n"
-        "the trace. all patterns: what every head's weights would take; a trace keeps none of them.",
+        "storages: bytes of the distinct storages that the trace refers to, weights not counted. growth: of the\n"
+        "process's resident memory from before the trace to while only the trace is kept, in a fresh process.\n"
+        "trimmed: the same where glibc's empty pages are given back before both looks; what the allocator keeps for\n"
+        "later is no part of the trace. all patterns: what every head's weights would take; a trace keeps none.",
         ("tokens", "storages", "per token", "growth / storages", "trimmed / storages", "all patterns", "rounds"),
     )
     for tokens in (256, 1024) if quick else (256, 1024, 4096):

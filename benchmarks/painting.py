@@ -96,7 +96,7 @@ def painter(folder: Path) -> Iterator[Painter]:
     """A browser that shows pages of `folder`.
 
     Raises:
-        PaintError: this machine has no Chrome or Chromium, or Playwright is missing.
+        PaintError: this machine has no Chrome or Chromium that starts, or Playwright is missing.
     """
     path = os.environ.get(browsers.VARIABLE) or next(
         (name for name in browsers.candidates(sys.platform, os.environ) if browsers.works(name)), None
@@ -104,14 +104,17 @@ def painter(folder: Path) -> Iterator[Painter]:
     if path is None:
         raise PaintError(f"no Chrome or Chromium was found; set {browsers.VARIABLE} to the path of one")
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
         raise PaintError('playwright is missing; run `pip install -e ".[test]"`') from error
     sandbox = ["--no-sandbox"] if is_root() else []  # Chromium refuses to run as root with its sandbox
     with ExitStack() as undo:
         address = undo.enter_context(_served(folder))
         playwright = undo.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=path, args=[*_FLAGS, _CUT_OFF, *sandbox])
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=[*_FLAGS, _CUT_OFF, *sandbox])
+        except Error as error:
+            raise PaintError(f"{path} did not start: {error.message.splitlines()[0]}") from error
         undo.callback(browser.close)
         yield Painter(browser, address)
 

@@ -22,8 +22,8 @@ _HEAVY_BYTES = 9_000_000_000
 _NOTE = """\
 make: seconds in Python from a text to the bytes for the browser; the pass through the model is included on both
 sides. bytes: the panel's state as JSON and buffers, and the head view's HTML; its three scripts from the web are
-not counted. paint: seconds from navigation to the painted picture in {browser}, which is given both pages by
-a server on this machine. Random words, the same for both."""
+not counted. paint: seconds from navigation to the painted picture, in the page; {browser} is given both
+pages by a server on this machine. Random words, the same for both."""
 
 
 @dataclass(frozen=True)
