@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def make(tokens: int, ours: int, theirs: int, folder: str) -> dict[str, Any]:
     return {maker.folder.name: {"seconds": maker.seconds, "bytes": maker.bytes, "code": maker.code} for maker in makers}
 
 
-class _Maker:
+class _Maker(ABC):
     """One tool: makes pictures, remembers how long each took and how large the last one is."""
 
     def __init__(self, folder: Path) -> None:
@@ -88,11 +89,13 @@ class _Maker:
         self.seconds.append(time.perf_counter() - started)
         self._write(picture)
 
+    @abstractmethod
     def _picture(self, text: str) -> Any:
-        raise NotImplementedError
+        """What is timed: from a text to what a notebook would send."""
 
+    @abstractmethod
     def _write(self, picture: Any) -> None:
-        raise NotImplementedError
+        """Writes the picture as a page, `index.html`, and counts its bytes."""
 
 
 class _Panel(_Maker):

@@ -54,6 +54,7 @@ def tables(quick: bool) -> Iterator[Table]:
         name = "a browser" if isinstance(browser, str) else f"Chromium {browser.version}"
         title = "First attention picture: AttentionPanel and BertViz's head_view"
         found = Table(title, _NOTE.format(browser=name), columns)
+        found.note += "".join(f"\nNo paint: {reason}." for reason in (browser, scripts) if isinstance(reason, str))
         for tokens in _LENGTHS:
             refused = _refusal(quick) if tokens >= _HEAVY else None
             theirs = 0 if refused else (1 if tokens >= _HEAVY else rounds)
@@ -74,7 +75,7 @@ def _had(get: Callable[[], Any]) -> Any:
     try:
         return get()
     except (PaintError, NoScripts) as error:
-        return f"not run: {error}"
+        return str(error)
 
 
 def _refusal(quick: bool) -> str | None:
@@ -93,17 +94,16 @@ def _painted(
     """Paints what one tool made as often as it was made."""
     rounds = len(made["seconds"])
     paint: Spread | str
-    if isinstance(browser, str):
-        paint = browser
-    elif isinstance(scripts, str):
-        paint = scripts
+    if isinstance(browser, str) or isinstance(scripts, str):
+        paint = "not run"
     else:
         try:
             if rounds > 1:  # a browser's first page is slower; where a page takes minutes that no longer shows
                 browser.first_paint(page, picture, scripts)
             paint = spread([browser.first_paint(page, picture, scripts) for _ in range(rounds)])
         except PaintError as error:
-            paint = f"no picture: {error}"
+            say(f"{page}: {error}")
+            paint = "no picture"
     return _Tool(spread(made["seconds"]), made["bytes"], made["code"], paint)
 
 
