@@ -39,7 +39,9 @@ def find(project: Project) -> str:
     if named:
         if not works(named):
             raise Stop(f"{VARIABLE} is {named!r}, which is no browser that runs: set it to Chrome's path, or unset it.")
+        _require_driver(project)
         return named
+    _require_driver(project)
     for get in (_machines, _playwrights, _debians, _downloaded):
         found = get(project)
         if found:
@@ -82,6 +84,23 @@ def works(path: str) -> bool:
         return False
 
 
+def _require_driver(project: Project) -> None:
+    """Playwright brings a Node of its own, which needs a library that the smallest Debian systems do not have."""
+    asked = _driver(project)
+    if asked.status != 0 and _apt_install(project, "libatomic1"):
+        asked = _driver(project)
+    if asked.status != 0:
+        raise Stop(
+            f"Playwright, which moves the browser in the tests, does not run here ({asked.last_words}): install what "
+            "it misses (on Debian and Ubuntu `apt-get install libatomic1`), then run this again."
+        )
+
+
+def _driver(project: Project) -> children.Outcome:
+    words = [str(project.python), "-m", "playwright", "--version"]
+    return children.run(words, env=project.environment(), cwd=project.root, log=project.log)
+
+
 def _machines(_project: Project) -> str | None:
     return next((path for path in candidates(sys.platform, os.environ) if works(path)), None)
 
@@ -94,34 +113,35 @@ def _playwrights(project: Project) -> str | None:
 
 
 def _debians(project: Project) -> str | None:
+    return _machines(project) if _apt_install(project, "chromium") else None
+
+
+def _apt_install(project: Project, package: str) -> bool:
     if not (is_root() and shutil.which("apt-get")):
-        return None
-    say("      There is no browser: installing the system's package chromium.")
+        return False
+    say(f"      Installing the system's package {package}, which is missing.")
     environment = project.environment(DEBIAN_FRONTEND="noninteractive")
-    line = LiveLine()
-    for words in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
-        outcome = children.run(
-            ["apt-get", *words],
-            env=environment,
-            cwd=project.root,
-            log=project.log,
-            watch=lambda said: line.show(said.strip()) if said and said.strip() else None,
-        )
-    line.clear()
-    return _machines(project) if outcome.status == 0 else None
+    for words in (["update"], ["install", "--yes", "--no-install-recommends", package]):
+        outcome = _watched(project, ["apt-get", *words], environment)
+    return outcome.status == 0
 
 
 def _downloaded(project: Project) -> str | None:
-    say("      There is no browser: downloading Playwright's Chromium (about 300 MB).")
+    say("      Downloading Playwright's Chromium (about 300 MB): this machine has no browser.")
     words = [str(project.python), "-m", "playwright", "install", "chromium"]
-    line = LiveLine()
-    children.run(
-        # With the system's libraries that it needs, which only root can install.
-        [*words, "--with-deps"] if is_root() and shutil.which("apt-get") else words,
-        env=project.environment(),
-        cwd=project.root,
-        log=project.log,
-        watch=lambda said: line.show(said.strip()) if said and said.strip() else None,
-    )
-    line.clear()
+    # With the system's libraries that it needs, which only root can install.
+    more = ["--with-deps"] if is_root() and shutil.which("apt-get") else []
+    _watched(project, [*words, *more], project.environment())
     return _playwrights(project)
+
+
+def _watched(project: Project, words: list[str], environment: dict[str, str]) -> children.Outcome:
+    line = LiveLine()
+
+    def watch(said: str | None) -> None:
+        if said and said.strip():
+            line.show(said.strip())
+
+    outcome = children.run(words, env=environment, cwd=project.root, log=project.log, watch=watch)
+    line.clear()
+    return outcome

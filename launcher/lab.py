@@ -26,6 +26,7 @@ SETTINGS = {
 }
 _PATIENCE_S = 120
 _POLL_S = 0.1
+_WAIT_S = 1
 
 
 @dataclass
@@ -65,7 +66,10 @@ def serve(project: Project, port: int | None, browser: bool) -> int:
             say("If no browser window appeared, open that address in one.")
         say("Keep it to yourself: who has it can run programs as you. Ctrl-C here stops it.")
         try:
-            lab.process.wait()
+            while lab.process.poll() is None:
+                # In short waits: on Windows, one without an end would not let Ctrl-C through.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    lab.process.wait(_WAIT_S)
         except KeyboardInterrupt:
             say("\nStopping ...")
             return 0
@@ -118,8 +122,8 @@ def command(project: Project, port: int, browser: bool) -> list[str]:
         f"--ServerApp.root_dir={project.root}",
         f"--LabApp.workspaces_dir={project.venv / 'share/jupyter/lab/workspaces'}",
     ]
-    # The port was found free and is told to the user, so no other one; and one Ctrl-C is meant.
-    words += [f"--port={port}", "--ServerApp.port_retries=0", "-y"]
+    # The port was found free and is told to the user, so no other one.
+    words += [f"--port={port}", "--ServerApp.port_retries=0"]
     words += [] if browser else ["--no-browser"]
     return words + (["--allow-root"] if is_root() else [])
 

@@ -128,7 +128,7 @@ def _steps(project: Project, stamps: Stamps, tests: bool) -> list[Step]:
         ),
     ]
     if tests:
-        tools = project.extra("test")
+        tools = project.extra("dev")
         key = project.digest(pins, *tools)
         steps.append(Step("test tools", "what the tests need", key, lambda: _install(project, tools)))
     return [
@@ -169,7 +169,7 @@ def _environment(project: Project, stamps: Stamps) -> bool:
 
 
 def _venv_failed(outcome: children.Outcome, project: Project) -> str:
-    if "ensurepip is not available" in outcome.output:
+    if "ensurepip is not available" in " ".join(outcome.output.split()):
         package = f"python3.{sys.version_info.minor}-venv"
         return f"This Python cannot make environments: run `apt-get install {package}` as root, then run this again."
     if "No space left" in outcome.output:

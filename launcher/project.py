@@ -79,8 +79,13 @@ class Project:
         return [*self.declared["project"]["dependencies"], *self.declared["build-system"]["requires"]]
 
     def extra(self, name: str) -> list[str]:
-        """What an optional group of pyproject.toml needs."""
-        return list(self.declared["project"]["optional-dependencies"][name])
+        """What an optional group of pyproject.toml needs, the groups that it includes among it."""
+        own = self.declared["project"]["name"]
+        needed: list[str] = []
+        for requirement in self.declared["project"]["optional-dependencies"][name]:
+            included = re.fullmatch(rf"{re.escape(own)}\[(.+)\]", requirement)
+            needed += self.extra(included.group(1)) if included else [requirement]
+        return needed
 
     def pin(self, name: str) -> str:
         """A package's requirement as the constraints pin it, such as `torch==2.13.0`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Sequence
 
 from launcher import browsers
@@ -28,7 +29,8 @@ def test(project: Project, arguments: Sequence[str]) -> int:
     say(f"      {chrome}")
     # Nothing is fetched while tests run, and a test that needs the browser fails without one instead of skipping.
     own = {browsers.VARIABLE: chrome, "EXPLORER_REQUIRE_BROWSER": "1", "HF_HUB_OFFLINE": "1"}
-    environment = project.environment(**own)
+    plain = {} if sys.stdout.isatty() else {"NO_COLOR": "1"}  # vitest would colour even a log file where CI is set
+    environment = project.environment(**own, **plain)
     python = str(project.python)
     checks = {
         "ruff check": [python, "-m", "ruff", "check", "."],

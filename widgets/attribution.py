@@ -78,11 +78,15 @@ class AttributionPanel(Panel):
         row = self.model.next_token(text)
         likeliest = row.top(_NEXT_TOKENS)
         target = int(likeliest["id"].iloc[0]) if self.target is None else self.target
+        notes = []
+        if self.target is None and against == target:  # the prompt changed; asking "why this and not this" is empty
+            against = None
+            notes = ["The token to compare with is now the likeliest itself, so the likeliest is explained alone."]
         result = attribute(self.model, text, target, against, METHODS[0])
         picture = {
             "request": number,
             "tokens": wire.tokens(result.tokens),
-            "notes": self._notes(result.tokens),
+            "notes": [*self._notes(result.tokens), *notes],
             "next": [
                 {**wire.token(token), "probability": float(probability)}
                 for token, probability in zip(

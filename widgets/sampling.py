@@ -16,8 +16,8 @@ from widgets.worker import Job
 if TYPE_CHECKING:
     from explorer import Step
 
-# The browser shows at most this many bars; enough labels travel for these ranks under any settings.
-_BARS = 24
+# Enough for every row the browser shows, also those around the line of a top-k of 50.
+_BARS = 64
 _LONGEST = 1000
 
 

@@ -24,7 +24,8 @@ class CleanEnvironment:
         venv.create(folder, with_pip=False)
         self.python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
         (site,) = folder.glob("Lib/site-packages" if sys.platform == "win32" else "lib/python*/site-packages")
-        (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", "utf-8")
+        # Its name comes first: an editable install's own path file needs a package from there.
+        (site / "0-borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", "utf-8")
         self.site = site
         self.elsewhere = folder / "elsewhere"  # not the checkout, whose packages could be imported from there
         self.elsewhere.mkdir()

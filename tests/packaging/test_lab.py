@@ -63,7 +63,7 @@ def test_the_tour_opens_with_its_kernel_and_nothing_in_the_way(served: lab.Lab, 
     expect(page.locator(".jp-NotebookPanel:visible")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("tab", name="00_tour.ipynb")).to_be_visible()
     # The kernel answered; a dialog that asks for one would have come before, and news once the lab was restored.
-    expect(page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
     page.wait_for_load_state("networkidle")
     expect(page.locator(".jp-Dialog")).to_have_count(0)
     expect(page.locator(".Toastify__toast")).to_have_count(0)

@@ -83,6 +83,13 @@ def test_a_new_environment_repeats_what_stands_on_it(diary: Diary) -> None:
     assert diary.run(("environment", "A"), ("packages", "b"), ("link", "c")) == ["environment", "packages", "link"]
 
 
+def test_groups_are_read_with_those_they_include() -> None:
+    needed = Project.here().extra("dev")
+    assert set(Project.here().extra("test")) < set(needed)
+    assert any(requirement.startswith("pre-commit") for requirement in needed)
+    assert not any("[" in requirement for requirement in needed)
+
+
 def test_what_pip_was_interrupted_at_is_installed_anew(tmp_path: Path) -> None:
     library = tmp_path / ("Lib/site-packages" if sys.platform == "win32" else "lib/python3.11/site-packages")
     for name, files in {"whole": ["METADATA", "RECORD"], "cut": ["METADATA"]}.items():

@@ -225,6 +225,10 @@ def test_attribution_gives_both_methods_and_their_proof(show: Callable[..., Any]
     panel.wait(MINUTE)
     assert panel.view["against"]["text"] == " cold"
     assert panel.view["results"]["input_x_gradient"]["difference"] < 0
+    panel.target = None  # the likeliest is what it is compared with
+    panel.wait(MINUTE)
+    assert panel.view["against"] is None
+    assert any("explained alone" in note for note in panel.view["notes"])
 
 
 def test_the_browser_gets_the_whole_row_and_enough_names(show: Callable[..., Any], sample: explorer.Model) -> None:

@@ -135,9 +135,9 @@ export function Proof({ picture, method, result }: { picture: AttributionPicture
         {result.delta !== null && (
           <>
             <div>
-              <dt>Baseline</dt>
+              <dt>Baseline alone</dt>
               <dd>
-                {result.baseline || "the baseline"} alone <b>{formatAmount(result.difference - changeOf(result))}</b>
+                {result.baseline} <b>{formatAmount(result.difference - changeOf(result))}</b>
               </dd>
             </div>
             <div>

@@ -30,10 +30,11 @@ export function Bench({ live, stream, room }: BenchProps): JSX.Element {
   const run = stream.shown.value;
   const seed = live.shown.value.seed;
   const busy = isBusy(run);
+  const length = Math.min(most.value, room);
 
   const generate = (): void => {
     live.flush();
-    stream.ask(Math.min(most.peek(), room), live.wanted);
+    stream.ask(length, live.wanted);
   };
   return (
     <div class="explorer-sampling-bench" role="group" aria-label="Generation">
@@ -55,11 +56,11 @@ export function Bench({ live, stream, room }: BenchProps): JSX.Element {
         <label for={mostId}>at most</label>
         <NumberField
           id={mostId}
-          shown={countTokens(most.value)}
-          typed={String(most.value)}
+          shown={countTokens(length)}
+          typed={String(length)}
           parse={(typed) => parseMaxTokens(typed, room)}
           onCommit={(value) => (most.value = value)}
-          onStep={(direction) => (most.value = Math.max(1, Math.min(room, most.peek() + direction)))}
+          onStep={(direction) => (most.value = Math.max(1, Math.min(room, Math.min(most.peek(), room) + direction)))}
         />
       </div>
       <div class="explorer-sampling-go">

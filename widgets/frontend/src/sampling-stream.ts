@@ -149,6 +149,6 @@ export function describeRun({ state, ended, steps }: Shown): string {
   if (state === "stopping") return `stopping after ${count}`;
   if (state === "running") return `${count} so far`;
   if (state === "stopped") return `stopped after ${count}`;
-  if (state === "error") return ended || `failed after ${count}`;
+  if (state === "error") return `failed after ${count}`;
   return !ended || ended === count ? count : `${ended} after ${count}`;
 }

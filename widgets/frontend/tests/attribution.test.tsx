@@ -218,7 +218,7 @@ describe("the methods", () => {
     await mount(traits({ method: "integrated_gradients", against: 3 }, { against: NEXT[3], results: { integrated_gradients: INTEGRATED } }));
     expect(words()).toContain("logit of “ Mary” minus “ John” 4.90");
     expect(words()).toContain("sum of scores 4.70 of 4.90");
-    expect(words()).toContain("all-zero embeddings alone 0.22");
+    expect(words()).toContain("Baseline aloneall-zero embeddings 0.22");
     expect(words()).toContain("50 steps 0.02");
   });
 

@@ -1,0 +1,35 @@
+"""Runs a function in a Python process of its own, where nothing was imported or allocated before.
+
+`python -m benchmarks.fresh MODULE FUNCTION ARGUMENTS` calls it with keyword arguments given as JSON and prints
+what it returns as JSON on the last line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def call(module: str, function: str, **arguments: Any) -> Any:
+    """What `benchmarks.<module>.<function>(**arguments)` returns in a fresh process.
+
+    Raises:
+        RuntimeError: it failed there; the message ends with what it said.
+    """
+    command = [sys.executable, "-m", "benchmarks.fresh", f"benchmarks.{module}", function, json.dumps(arguments)]
+    result = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
+    if result.returncode != 0:
+        said = result.stderr.strip()[-2000:]
+        raise RuntimeError(f"{module}.{function} ended with status {result.returncode} in its own process.\n{said}")
+    return json.loads(result.stdout.strip().splitlines()[-1])
+
+
+if __name__ == "__main__":
+    _module, _function, _arguments = sys.argv[1:]
+    print(json.dumps(getattr(importlib.import_module(_module), _function)(**json.loads(_arguments))))

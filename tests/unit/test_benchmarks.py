@@ -1,0 +1,107 @@
+"""The benchmarks' arithmetic: what they print is what was measured. No test here looks at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.inputs import random_ids, random_text
+from benchmarks.measuring import Spread, in_turns, paired, seconds, spread
+from benchmarks.memory import storage_bytes
+from benchmarks.table import Table, size
+
+
+def test_spread_is_the_median_and_the_quartiles() -> None:
+    assert spread([5.0, 1.0, 4.0, 2.0, 3.0]) == Spread(median=3.0, low=2.0, high=4.0, count=5)
+    assert spread([1.0, 2.0]) == Spread(median=1.5, low=1.25, high=1.75, count=2)
+    assert spread([7.0]) == Spread(median=7.0, low=7.0, high=7.0, count=1)
+    with pytest.raises(ValueError, match="at least one measurement"):
+        spread([])
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    # A round in which everything is ten times as slow has the same ratio; the ratio of the medians would be 4.5.
+    assert paired([2.0, 30.0, 9.0], [1.0, 15.0, 2.0]) == Spread(median=2.0, low=2.0, high=3.25, count=3)
+    with pytest.raises(ValueError, match="shorter"):
+        paired([1.0, 2.0], [1.0])
+
+
+def test_a_spread_reads_as_median_and_quartiles() -> None:
+    assert spread([0.9, 0.8, 1.0]).words() == "0.90 (0.85-0.95)"
+    assert spread([1234.5]).words(1) == "1,234.5"
+
+
+def test_ways_take_turns_in_alternating_order_on_the_same_new_inputs() -> None:
+    calls: list[tuple[str, int]] = []
+    ways = {name: lambda given, name=name: calls.append((name, given)) for name in ("a", "b", "c")}
+    taken = in_turns(ways, lambda number: number * 10, 2)
+    assert calls == [(name, -10) for name in "cba"] + [(name, 0) for name in "abc"] + [(name, 10) for name in "cba"]
+    assert {name: len(values) for name, values in taken.items()} == {"a": 2, "b": 2, "c": 2}
+
+
+def test_freeing_a_result_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    class Slow:
+        def __del__(self) -> None:
+            clock[0] += 100.0
+
+    def work(extra: float) -> Slow:
+        clock[0] += 1.0 + extra
+        return Slow()
+
+    monkeypatch.setattr("benchmarks.measuring.time.perf_counter", lambda: clock[0])
+    assert seconds(work, 0.5) == 1.5
+    assert clock[0] == 101.5
+
+
+def test_a_storage_counts_once_and_whole() -> None:
+    @dataclass(slots=True)
+    class Slotted:
+        kept: Any
+
+    @dataclass
+    class Model:
+        weight: torch.Tensor
+
+    base, other, weight = torch.zeros(10, 100), torch.zeros(7, dtype=torch.int64), torch.zeros(1000)
+    root = {"views": [base[0], base[1:3]], "slotted": Slotted((other, weight)), "model": Model(torch.zeros(50))}
+    root["itself"] = root
+    ignored = {weight.untyped_storage().data_ptr()}
+    assert storage_bytes(root, ignored, closed=(Model,)) == 10 * 100 * 4 + 7 * 8
+
+
+def test_a_table_lines_its_columns_up_and_refuses_a_short_row() -> None:
+    table = Table("Title", "note", ("a", "long name"))
+    table.add(1, "x")
+    assert str(table) == "Title\n=====\nnote\n\na  long name\n-  ---------\n1  x"
+    with pytest.raises(ValueError, match="2 columns"):
+        table.add(1)
+
+
+def test_sizes_are_decimal() -> None:
+    assert [size(count) for count in (999, 1500, 31_000_000, 497_000_000, 18e9)] == [
+        "999 B",
+        "1.5 KB",
+        "31.0 MB",
+        "497 MB",
+        "18.0 GB",
+    ]
+
+
+def test_ids_differ_from_round_to_round_and_come_back_with_their_seed() -> None:
+    first, second = random_ids(100, 50, (50, 0)), random_ids(100, 50, (50, 1))
+    assert first != second
+    assert first == random_ids(100, 50, (50, 0))
+    assert len(first) == 50
+    assert all(0 <= id_ < 100 for id_ in first)
+
+
+@pytest.mark.model
+def test_texts_have_exactly_the_tokens_asked_for(sample: Any) -> None:
+    texts = [random_text(sample.tokenizer, tokens, seed) for tokens in (1, 16, 256) for seed in (0, 1)]
+    assert [len(sample.read(text)) for text in texts] == [1, 1, 16, 16, 256, 256]
+    assert len(set(texts)) == len(texts)
