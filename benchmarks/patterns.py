@@ -21,19 +21,19 @@ def table(model: explorer.Model, quick: bool) -> Table:
     trace = model.trace(random_ids(model.vocabulary, tokens, "patterns"))
     stack = model.anatomy.stack
     assert stack is not None  # the sample's layers are known
-    heads = sum(stack.heads)
+    layers, heads = len(stack.layers), sum(stack.heads)
     draw = random.Random(tokens)
 
     def one_head() -> object:
-        layer = draw.randrange(stack.layers)
+        layer = draw.randrange(layers)
         return trace.pattern(layer, heads=[draw.randrange(stack.heads[layer])])
 
     def row_of_a_layer() -> object:
-        return trace.pattern(draw.randrange(stack.layers), queries=[draw.randrange(tokens)])
+        return trace.pattern(draw.randrange(layers), queries=[draw.randrange(tokens)])
 
     def row_of_all() -> object:
         query = draw.randrange(tokens)
-        return [trace.pattern(layer, queries=[query]) for layer in range(stack.layers)]
+        return [trace.pattern(layer, queries=[query]) for layer in range(layers)]
 
     found = Table(
         f"Patterns after one trace of {tokens:,} tokens",

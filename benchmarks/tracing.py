@@ -80,10 +80,10 @@ def _hooked(model: explorer.Model, run: Callable[[], Any]) -> Any:
 
             undo.callback(module.register_forward_hook(after).remove)
 
-        for layer, path in enumerate(stack.attention):
-            keep(f"{stack.path}.{layer}", model.hf.get_submodule(f"{stack.path}.{layer}"))
-            assert path is not None  # every layer of the sample has attention
-            for name, module in model.hf.get_submodule(path).named_modules():
+        for layer in stack.layers:
+            keep(layer.path, model.hf.get_submodule(layer.path))
+            assert layer.attn is not None  # every layer of the sample has attention
+            for name, module in model.hf.get_submodule(layer.attn.path).named_modules():
                 if isinstance(module, nn.Linear):
-                    keep(f"{path}.{name}", module)
+                    keep(f"{layer.attn.path}.{name}", module)
         return run(), kept
