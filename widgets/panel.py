@@ -100,6 +100,7 @@ class Panel(anywidget.AnyWidget):
         self._traits_lock = threading.RLock()
         self._number = 0
         self._replaced = 0
+        self._before_refusal: dict[str, Any] | None = None
         self._ready = False
         about = {"name": model.name, "dtype": str(model.dtype).removeprefix("torch."), "device": str(model.device)}
         super().__init__(text=text, about={**about, "context": model.context}, **traits)
@@ -132,7 +133,12 @@ class Panel(anywidget.AnyWidget):
                 super().set_state(sync_data)
             except (traitlets.TraitError, Refused, TypeError, ValueError) as error:
                 self.send_state([name for name in sync_data if name in self.keys])  # the browser takes it back
+                self._before_refusal = self._before_refusal or self.status
                 self._show_error(error)
+            else:
+                if self._before_refusal is not None and self.status["state"] == "error":
+                    self._publish(status=self._before_refusal)  # what was refused is done with
+                self._before_refusal = None
 
     def _request(self) -> None:
         """Asks for a new picture; an older request that is not shown yet is dropped."""

@@ -128,6 +128,9 @@ def test_selections_out_of_range_are_refused_and_the_old_one_stays(
     panel.set_state({"selection": {"layer": 99, "heads": [0]}})  # the browser cannot be raised at
     assert panel.selection == Selection(0, (0,))
     assert "layer=99" in panel.status["error"]["message"]
+    panel.set_state({"selection": {"layer": 1, "heads": [0]}})
+    assert panel.status["error"] is None, "what was refused is done with"
+    panel.set_state({"selection": {"layer": 99, "heads": [0]}})
     panel.text = "The panel lives"
     panel.wait(MINUTE)
     assert panel.status["state"] == "live"
