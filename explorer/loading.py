@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,10 @@ def load(
     try:
         config = AutoConfig.from_pretrained(where, **options)
         loader = getattr(transformers, _LOADERS[_task(task, config)])
-        hf = loader.from_pretrained(where, config=config, dtype=_dtype(dtype, place), use_safetensors=True, **options)
+        with _no_bar_for(where):
+            hf = loader.from_pretrained(
+                where, config=config, dtype=_dtype(dtype, place), use_safetensors=True, **options
+            )
         processor = _processor(where, config, options)
     except Refused:
         raise
@@ -110,6 +115,20 @@ def _processor(where: str, config: Any, options: dict[str, Any]) -> Any:
     elif getattr(config, "image_size", None) is not None:
         kind = AutoImageProcessor
     return kind.from_pretrained(where, **options)
+
+
+@contextlib.contextmanager
+def _no_bar_for(where: str) -> Iterator[None]:
+    """Reading a folder takes a second or two; transformers' bar for it would stay in the notebook for ever."""
+    bars = transformers.utils.logging
+    if not Path(where).is_dir() or not bars.is_progress_bar_enabled():
+        yield
+        return
+    bars.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        bars.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _check_source(where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import traceback
@@ -139,6 +140,24 @@ class Panel(anywidget.AnyWidget):
                 if self._before_refusal is not None and self.status["state"] == "error":
                     self._publish(status=self._before_refusal)  # what was refused is done with
                 self._before_refusal = None
+
+    def open(self) -> None:
+        """Opens the connection to the browser."""
+        super().open()
+        self._hear_at_once()
+
+    def _send(self, msg: Any, buffers: Any = None) -> None:
+        super()._send(msg, buffers)
+        self._hear_at_once()
+
+    def _hear_at_once(self) -> None:
+        """Lets the browser's messages in on the channel that the browser chose.
+
+        ipykernel from 7.4 on sends them to the shell that wrote to this panel last. After a cell has, that is the shell
+        of cells, and what is typed in the panel would wait until the next long cell has ended.
+        """
+        with contextlib.suppress(AttributeError):
+            del self.comm._reply_subshell_id
 
     def _request(self) -> None:
         """Asks for a new picture; an older request that is not shown yet is dropped."""

@@ -49,6 +49,51 @@ def frozen(pid: int) -> Iterator[None]:
         kernel.resume()
 
 
+def test_bars_follow_the_slider_while_the_kernel_is_frozen(sampling: SamplingPage) -> None:
+    sampling.start(PROMPT, sampling=PLAIN)
+    assert_equal_to_the_kernel(sampling, "")
+    pid = sampling.value("__import__('os').getpid()")
+    before = sampling.kept()[0]
+    slider = sampling.slider("temperature")
+    with frozen(pid):
+        slider.focus()
+        for _ in range(40):
+            sampling.page.keyboard.press("ArrowLeft")
+        expect(sampling.number("temperature")).to_have_value("0.60")
+        expect(sampling.bars.first.locator(".explorer-sampling-value")).not_to_have_text(before[1])
+        frozen_bars = sampling.kept()
+    assert frozen_bars[0][0] == before[0]
+    assert float(frozen_bars[0][1]) > float(before[1])
+    # The same once the kernel has the settings, and the same as it computes by itself.
+    expect(sampling.status).to_have_text(sampling.finished)
+    sampling.becomes("sampling.sampling.temperature", 0.6)
+    assert sampling.kept() == frozen_bars
+    assert_equal_to_the_kernel(sampling, "temperature=0.6")
+
+
+def test_bars_change_before_anything_is_sent(sampling: SamplingPage) -> None:
+    sampling.start(PROMPT, sampling=PLAIN)
+    slider = sampling.slider("temperature")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    sampling.root.locator(".explorer-sampling-chart > ol").evaluate(_WATCH_BARS)
+    sent = sampling.page.evaluate("framesSent")
+    mouse = sampling.page.mouse
+    mouse.move(box["x"] + box["width"] / 2, middle)  # 1.00, the neutral value, is in the middle of 0 to 2
+    mouse.down()
+    mouse.move(box["x"] + 0.75 * box["width"], middle, steps=8)
+    sampling.page.wait_for_function("barsChanged !== null")
+    mouse.up()
+    assert sampling.page.evaluate("barsChanged.after") == sent
+    shown = sampling.number("temperature").input_value()
+    assert 1.4 <= float(shown) <= 1.6
+    # The hand has let go, and the last value reaches Python.
+    sampling.becomes("sampling.sampling.temperature", float(shown))
+    assert_equal_to_the_kernel(sampling, f"temperature={shown}")
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -125,3 +170,26 @@ def test_generating_streams_and_stops(sampling: SamplingPage) -> None:
     assert said.text_content() == f"stopped after {generated[1]:,} tokens"
     assert 3 <= generated[1] < 1000
     expect(sampling.status).to_have_text(sampling.finished)
+
+
+def test_what_is_generated_is_what_the_kernel_generates(sampling: SamplingPage) -> None:
+    settings = "explorer.Sampling(temperature=0.7, top_k=50, seed=7)"
+    sampling.start(PROMPT, sampling=settings)
+    at_most(sampling, 8)
+    sampling.root.get_by_role("button", name="Generate", exact=True).click()
+    expect(sampling.root.locator(".explorer-sampling-go [role=status]")).to_have_text("8 tokens")
+    expected = sampling.value(
+        f"[[s.token.text, s.probability] for s in model.generate({PROMPT!r}, {settings}, max_new_tokens=8)]"
+    )
+    texts = sampling.generated.locator(".explorer-text").evaluate_all("all => all.map(one => one.textContent)")
+    assert texts == [" about", " living", " by", " the", " sea", " is", *(text for text, _ in expected)]
+    last = sampling.generated.last
+    last.hover()
+    expect(sampling.tooltip.locator("b").first).to_have_text(re.compile(r"^[\d.e−]+$"))
+    shown = float(sampling.tooltip.locator("b").first.text_content().replace("−", "-"))
+    assert shown == pytest.approx(expected[-1][1], rel=0.06, abs=0.0006)
+    assert sampling.tooltip.locator(".explorer-sampling-choice").count() >= 2
+    # Another prompt leaves what was written, and says that it is the earlier one's.
+    sampling.type("Hello")
+    sampling.shows("Hello")
+    expect(sampling.root.locator(".explorer-sampling-output")).to_contain_text("continues the earlier prompt")

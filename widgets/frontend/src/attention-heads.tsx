@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { CSSProperties, JSX } from "preact";
-import { useId, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { layoutHeads } from "./attention-layout";
 import { type Picture, thumbnail } from "./attention-state";
 import {
@@ -16,6 +16,7 @@ import {
   pixelsOver,
   surfaceBehind,
   tableOf,
+  useDomId,
   useModel,
   useTooltip,
   walked,
@@ -100,7 +101,7 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null);
   const plane = useRef<HTMLDivElement>(null);
   const hover = useSignal<Cell | null>(null);
-  const cellId = useId();
+  const cellId = useDomId();
   const layout = useMemo(
     () => layoutHeads(picture.layers, picture.heads, width, ratio),
     [picture.layers, picture.heads, width, ratio],

@@ -2,7 +2,7 @@
 
 import { type Signal, useSignal } from "@preact/signals";
 import type { CSSProperties, JSX } from "preact";
-import { useId, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { AttentionAxis } from "./attention-axis";
 import { type MapLayout, axisLabel, layoutMap, spanName } from "./attention-layout";
 import { type HeadMap, span, weightText } from "./attention-state";
@@ -20,6 +20,7 @@ import {
   pixelsOver,
   surfaceBehind,
   tableOf,
+  useDomId,
   useModel,
   useTooltip,
   walked,
@@ -118,7 +119,7 @@ export function AttentionMap(props: MapProps): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null);
   const plane = useRef<HTMLDivElement>(null);
   const focused = useSignal(false);
-  const cellId = useId();
+  const cellId = useDomId();
   const labels = useMemo(() => {
     const label = (starts: number[]): string[] =>
       starts.map((at) => (tokens[at] ? axisLabel(tokens[at]) : ""));

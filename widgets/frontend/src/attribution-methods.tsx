@@ -1,10 +1,9 @@
 // Which method is shown, what is still being computed, and how far each can be trusted.
 
 import type { JSX } from "preact";
-import { useId } from "preact/hooks";
 import { type AttributionPicture, type Method, METHODS, type Scored, type State } from "./attribution-picture";
 import { formatAmount } from "./attribution-scores";
-import { type Status, tokenName, useModel } from "./shared";
+import { type Status, tokenName, useDomId, useModel } from "./shared";
 
 /** The method that can be shown now: the wanted one, or the one that is ready. */
 export function shownMethod(picture: AttributionPicture, wanted: Method): Method | null {
@@ -16,7 +15,7 @@ export function shownMethod(picture: AttributionPicture, wanted: Method): Method
 export function Methods({ picture, wanted }: { picture: AttributionPicture; wanted: Method }): JSX.Element {
   const model = useModel<State>();
   const status = model.trait("status").value ?? {};
-  const waitingId = useId();
+  const waitingId = useDomId();
   const waiting = METHODS.filter(({ key }) => !picture.results[key]);
   const shown = shownMethod(picture, wanted);
   const working = typeof status.progress === "number";

@@ -2,10 +2,10 @@
 
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useId, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import type { AttributionPicture, Choice, NextChoice, State } from "./attribution-picture";
 import { formatProbability } from "./sampling-words";
-import { tokenName, useModel, visible, wellFormed } from "./shared";
+import { tokenName, useDomId, useModel, visible, wellFormed } from "./shared";
 
 type Role = "target" | "against";
 
@@ -18,7 +18,7 @@ export interface Asked {
 export function Question({ picture, asked }: { picture: AttributionPicture; asked: Asked }): JSX.Element {
   const model = useModel<State>();
   const role = useSignal<Role>("target");
-  const titleId = useId();
+  const titleId = useDomId();
   const choose = (id: number, as: Role): void => {
     if (as === "against") {
       // A token against itself is no question.
@@ -144,7 +144,7 @@ function describe(choice: Listed, asked: Asked): string {
 /** Any token of the vocabulary, typed. Python knows which texts are one token. */
 function TypedTarget(): JSX.Element {
   const model = useModel<State>();
-  const id = useId();
+  const id = useDomId();
   const trait = model.trait("target_text");
   const error = String(model.trait("target_error").value ?? "");
   const draft = useSignal<string | null>(null);

@@ -3,8 +3,9 @@
 
 import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
-import { useId, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import type { Parsed } from "./sampling-settings";
+import { useDomId } from "./shared";
 
 export interface NumberFieldProps<T> {
   /** For a label outside. */
@@ -27,7 +28,7 @@ export function NumberField<T>(props: NumberFieldProps<T>): JSX.Element {
   const field = useRef<HTMLInputElement>(null);
   const draft = useSignal<string | null>(null);
   const problem = useSignal("");
-  const problemId = useId();
+  const problemId = useDomId();
   const value = useSignal(props.typed);
   if (value.peek() !== props.typed) value.value = props.typed;
   // A value that came from elsewhere answers whatever was being typed.

@@ -1,11 +1,11 @@
 // The sampling controls: a slider and an editable number each.
 
 import type { JSX } from "preact";
-import { useId } from "preact/hooks";
 import { NumberField } from "./sampling-field";
 import type { LiveSettings } from "./sampling-live";
 import { NEUTRAL } from "./sampling-math";
 import { type Control, CONTROLS, parseKnob } from "./sampling-settings";
+import { useDomId } from "./shared";
 
 export interface KnobsProps {
   live: LiveSettings;
@@ -43,7 +43,7 @@ export function Knobs({ live, vocabulary, refused }: KnobsProps): JSX.Element {
 }
 
 function Knob({ control, live, vocabulary }: { control: Control; live: LiveSettings; vocabulary: number }): JSX.Element {
-  const id = useId();
+  const id = useDomId();
   const { key, label, format } = control;
   const value = live.shown.value[key];
   const last = control.last(vocabulary);

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useId, useMemo } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import { barLength } from "./sampling-chart";
 import { NumberField } from "./sampling-field";
 import type { LiveSettings } from "./sampling-live";
@@ -10,7 +10,7 @@ import { NEUTRAL, type Settings } from "./sampling-math";
 import { CONTROLS, parseMaxTokens, parseSeed } from "./sampling-settings";
 import { describeRun, isBusy, type Step, type Stream } from "./sampling-stream";
 import { countTokens, formatProbability } from "./sampling-words";
-import { type Swatch, tokenName, TokenStrip, visible, type WireToken } from "./shared";
+import { type Swatch, tokenName, TokenStrip, useDomId, visible, type WireToken } from "./shared";
 
 const TAIL = 6; // so many of the prompt's last tokens lead over to what was generated
 const AT_FIRST = 40;
@@ -25,8 +25,8 @@ export interface BenchProps {
 /** Seed, length, and the button. */
 export function Bench({ live, stream, room }: BenchProps): JSX.Element {
   const most = useSignal(AT_FIRST);
-  const seedId = useId();
-  const mostId = useId();
+  const seedId = useDomId();
+  const mostId = useDomId();
   const run = stream.shown.value;
   const seed = live.shown.value.seed;
   const busy = isBusy(run);

@@ -30,7 +30,7 @@ export { type HostModel, PanelModel, signalOf, write } from "./model";
 export { type PanelModule, mountPanel } from "./mount";
 export { Panel, type PanelProps } from "./panel";
 export { type Picture, checkView, pictureOf, usePicture } from "./picture";
-export { useModel, useTooltip } from "./scope";
+export { useDomId, useModel, useTooltip } from "./scope";
 export { type Size, useSize } from "./size";
 export { duration } from "./status";
 export { EchoRule, wellFormed } from "./text";

@@ -42,6 +42,11 @@ class Guard extends Component<
   }
 }
 
+/** Every panel's script is loaded by itself, so views cannot count on from each other. */
+function newPrefix(): string {
+  return `explorer-${crypto.getRandomValues(new Uint32Array(2)).join("-")}-`;
+}
+
 /**
  * What the notebook calls once a view. The view ends when `signal` fires, or when the returned function is called by a
  * host that gives no signal.
@@ -63,7 +68,7 @@ export function mountPanel(Content: ComponentType): PanelModule {
       const { signal } = view;
       hosts?.addEventListener("abort", end, { once: true });
       const model = new PanelModel<unknown>(host, el, signal, watchTheme(el, signal));
-      const scope = { model, tooltip: new TooltipControl() };
+      const scope = { model, tooltip: new TooltipControl(), prefix: newPrefix() };
       const root = (): JSX.Element => (
         <PanelContext.Provider value={scope}>
           <Guard model={model}>

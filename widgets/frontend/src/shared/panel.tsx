@@ -2,11 +2,10 @@
 
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
-import { useId } from "preact/hooks";
 import { FaultCard } from "./fault";
 import { type KeyHelp, KeyList } from "./keys";
 import { Prompt } from "./prompt";
-import { useModel, useTooltip } from "./scope";
+import { useDomId, useModel, useTooltip } from "./scope";
 import { StatusLine, StatusWords } from "./status";
 import { TokenStrip, type TokenStripProps } from "./tokens";
 import { Tooltip } from "./tooltip";
@@ -47,8 +46,8 @@ export function Panel(props: PanelProps): JSX.Element {
   const model = useModel<CommonState>();
   const tooltip = useTooltip();
   const help = useSignal(false);
-  const helpId = useId();
-  const titleId = useId();
+  const helpId = useDomId();
+  const titleId = useDomId();
   const status = model.trait("status").value ?? {};
   const view = model.trait("view").value ?? {};
   const fault = status.state === "error" ? (status.error ?? UNKNOWN) : (props.fault ?? null);
@@ -66,6 +65,11 @@ export function Panel(props: PanelProps): JSX.Element {
     event.stopPropagation();
   };
 
+  // To the notebook, a click with Shift means all cells from the active one to here; here it means something else.
+  const onMouseDown = (event: MouseEvent): void => {
+    if (event.shiftKey) event.stopPropagation();
+  };
+
   return (
     <section
       class={`explorer-panel explorer-${props.name}`}
@@ -73,6 +77,7 @@ export function Panel(props: PanelProps): JSX.Element {
       data-lm-suppress-shortcuts="true"
       aria-labelledby={titleId}
       onKeyDown={onKeyDown}
+      onMouseDown={onMouseDown}
     >
       <header class="explorer-header">
         <h2 id={titleId} class="explorer-title">

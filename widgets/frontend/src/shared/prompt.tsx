@@ -2,8 +2,8 @@
 
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
-import { useModel } from "./scope";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { useDomId, useModel } from "./scope";
 import { EchoRule, wellFormed } from "./text";
 import type { CommonState } from "./wire";
 
@@ -27,7 +27,7 @@ export function Prompt(): JSX.Element {
   const focused = useRef(false);
   const composing = useRef(false);
   const note = useSignal("");
-  const id = useId();
+  const id = useDomId();
   const text = model.trait("text");
 
   const show = (arrived: string): void => {

@@ -1,13 +1,15 @@
 /** What every part of one panel can reach, without passing it down by hand. */
 
 import { createContext } from "preact";
-import { useContext } from "preact/hooks";
+import { useContext, useId } from "preact/hooks";
 import type { PanelModel } from "./model";
 import type { TooltipControl } from "./tooltip";
 
 export interface PanelScope {
   model: PanelModel<unknown>;
   tooltip: TooltipControl;
+  /** Begins every id of this view. */
+  prefix: string;
 }
 
 export const PanelContext = createContext<PanelScope | null>(null);
@@ -26,4 +28,10 @@ export function useModel<S>(): PanelModel<S> {
 /** The panel's tooltip. */
 export function useTooltip(): TooltipControl {
   return useScope().tooltip;
+}
+
+/** An id that nothing else in the document has: `useId` counts anew in every view, and a page holds many. */
+export function useDomId(): string {
+  const { prefix } = useScope();
+  return `${prefix}${useId()}`;
 }
