@@ -47,6 +47,9 @@ class Heads:
         causal: whether later positions are hidden.
         projection: the output projection's path, or None where it could not be located.
         gated: whether z is changed between attention and the output projection.
+        sinks: whether each head has a learned sink that takes weight, so that rows of its pattern sum to less than one.
+        softcap: c in tanh(score / c) * c, or None.
+        window: how far back it looks, where the family tells its attention so, or None.
     """
 
     path: str
@@ -59,6 +62,9 @@ class Heads:
     causal: bool
     projection: str | None
     gated: bool = False
+    sinks: bool = False
+    softcap: float | None = None
+    window: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ class Layer:
         routing: how its scores become probabilities, "softmax" or "sigmoid"; empty where that cannot be told.
         post_norm: whether norms stand inside the residual stream, after each addition.
         missing: why a part could not be located.
+        lost: what the self-check left out ("attn", "cross_attn", their ".heads", or "sums"), each with the reason.
+        recurrent: whether it carries a state from position to position in place of attention.
     """
 
     path: str
@@ -94,6 +102,8 @@ class Layer:
     post_norm: bool
     routing: str = ""
     missing: str = ""
+    lost: tuple[tuple[str, str], ...] = ()
+    recurrent: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,6 +165,7 @@ class Anatomy:
         experts: experts of each mixture layer, or None.
         window: width of the sliding attention window where the config has one.
         softcap: cap on attention scores, or None.
+        logit_softcap: cap on the vocabulary head's logits, or None.
         backbone: module path of the part below the vocabulary head, or None where there is no head.
         missing: why layers or attention could not be located; empty where all was.
     """
@@ -169,6 +180,7 @@ class Anatomy:
     softcap: float | None
     backbone: str | None
     missing: str
+    logit_softcap: float | None = None
 
     @property
     def stack(self) -> Stack | None:
@@ -207,8 +219,7 @@ class Anatomy:
                 facts.append((f"{name}key-value heads", _each(attn.kv_heads for attn in attentions)))
                 facts.append((f"{name}head width", _each(attn.head_width for attn in attentions)))
                 facts.append((f"{name}attention", "causal" if stack.causal else "bidirectional"))
-            if len(attentions) < len(stack.layers):
-                facts.append((f"{name}layers without recorded attention", len(stack.layers) - len(attentions)))
+            facts += [(f"{name}{what}", value) for what, value in _special(stack)]
             facts.append((f"{name}width", stack.width))
             blocks = "parallel" if stack.parallel else "sequential"
             facts.append((f"{name}blocks", f"{blocks}, {'post' if stack.post_norm else 'pre'}-norm"))
@@ -221,7 +232,37 @@ class Anatomy:
         return facts
 
     def _optional(self) -> list[tuple[str, object]]:
-        return [("experts", self.experts), ("sliding window", self.window), ("attention softcap", self.softcap)]
+        layers = [layer for stack in self.stacks for layer in stack.layers]
+        mixtures = sum(layer.router is not None for layer in layers)
+        told = any(heads.window is not None for layer in layers for heads in (layer.attn,) if heads is not None)
+        return [
+            ("experts", f"{self.experts} in {_share(mixtures, len(layers))}" if mixtures else self.experts),
+            ("sliding window", None if told else self.window),  # where layers tell it, each stack says it
+            ("attention softcap", self.softcap),
+            ("logit softcap", self.logit_softcap),
+        ]
+
+
+def _special(stack: Stack) -> Iterable[tuple[str, object]]:
+    """What a reader of a stack's patterns should know, each where there is any."""
+    count = len(stack.layers)
+    attentions = [layer.attn for layer in stack.layers if layer.attn is not None]
+    sinks = sum(attn.sinks for attn in attentions)
+    windows = [attn.window for attn in attentions if attn.window is not None]
+    recurrent = sum(layer.recurrent for layer in stack.layers)
+    silent = sum(layer.attn is None and not layer.recurrent for layer in stack.layers)
+    if sinks:
+        yield "attention sinks", f"learned, in {_share(sinks, count)}"
+    if windows:
+        yield "sliding window", f"{_each(windows)} in {_share(len(windows), count)}"
+    if recurrent:
+        yield "recurrent layers", recurrent
+    if silent:
+        yield "layers without recorded attention", silent
+
+
+def _share(some: int, count: int) -> str:
+    return f"all {count} layers" if some == count else f"{some} of {count} layers"
 
 
 def _each(values: Iterable[int]) -> str:

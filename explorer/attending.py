@@ -64,6 +64,7 @@ def attend(
         sinks=keywords.get("s_aux"),
         bias=keywords.get("position_bias"),
         sparse=any(keywords.get(name) is not None for name in _SPARSE),
+        window=keywords.get("sliding_window"),
     )
     if changes:
         call = _with_changed_pattern(call, changes, prefix)

@@ -31,6 +31,7 @@ class AttentionCall:
         sinks: (head,) learned logits of a column that takes weight and is dropped, or None (gpt-oss).
         bias: added to the scores, broadcastable to (batch, head, query, key), or None (T5).
         sparse: whether the kernel chose keys by a rule of its own, so that no pattern can be computed.
+        window: how far back the family told its kernel to look, or None; the mask is what counts.
         changed_pattern: (batch, head, query, key), the pattern an edit made, in place of the computed one.
     """
 
@@ -45,6 +46,7 @@ class AttentionCall:
     sinks: Tensor | None = None
     bias: Tensor | None = None
     sparse: bool = False
+    window: int | None = None
     changed_pattern: Tensor | None = None
 
     def replaced(self, **changes: Any) -> AttentionCall:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 import explorer.attending  # noqa: F401 - registers the attention function
-from explorer import discovery, mixtures
+from explorer import discovery, mixtures, recurrence
 from explorer.anatomy import Anatomy, Heads, Layer, Place, Stack
 from explorer.attention import AttentionCall
 from explorer.discovery import Call, Run
@@ -51,6 +51,7 @@ def examine(model: Any) -> Anatomy:
         seen, missing = _attention(model, inputs, plain, calls)
         seen.routing = mixtures.rules(routed, [call.path for call in calls])
         stacks, unclear = _stacks(model, calls, seen)
+        stacks = tuple(recurrence.marked(stack, model) for stack in stacks)
         missing = missing or unclear
     return Anatomy(
         family=str(config.model_type),
@@ -61,6 +62,7 @@ def examine(model: Any) -> Anatomy:
         experts=_first(text_config, "num_local_experts", "num_experts", "n_routed_experts"),
         window=_first(text_config, "sliding_window"),
         softcap=_first(text_config, "attn_logit_softcapping"),
+        logit_softcap=_first(text_config, "final_logit_softcapping"),
         backbone=None if head is None else backbone,
         missing=missing,
     )
@@ -270,6 +272,9 @@ def _heads(call: Call, calls: list[Call], inside: list[Call], seen: _Seen) -> He
             causal=one.causal,
             projection=projection,
             gated=gated,
+            sinks=one.sinks is not None,
+            softcap=one.softcap,
+            window=one.window,
         )
     if call.path in seen.replay and turn < len(seen.replay[call.path]):
         weights = seen.replay[call.path][turn]

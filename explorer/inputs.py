@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from explorer.errors import Refused
+from explorer.padding import unfit
 from explorer.tokens import Tokens, read_ids
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def prepare(model: Model, inputs: Any, decoder: Any = None, images: Any = None) 
         arguments |= _batch(model, tokens)
         stack = model.anatomy.stack
         unmasked = not model.accepts("attention_mask") and (stack is None or not stack.causal)
-        if unmasked and len({len(text) for text in tokens}) > 1:
+        if unmasked and _uneven(tokens):
             raise Refused(f"{model.name} takes no mask, so padding would be read as text; give texts of one length.")
     if images is not None:
         arguments["pixel_values"] = _pixels(model, images)
@@ -67,9 +68,11 @@ def prepare(model: Model, inputs: Any, decoder: Any = None, images: Any = None) 
         written = _read(model, _start(config) if decoder is None else decoder, "decoder")
         if len(written) != len(tokens):
             raise Refused(f"decoder holds {len(written)} texts for {len(tokens)} inputs; give one for each.")
-        arguments["decoder_input_ids"] = _padded(model, written)
+        arguments["decoder_input_ids"] = padded(model, [text.ids for text in written])[0]
     elif decoder is not None:
         raise Refused(f"{model.name} has no decoder; leave decoder= out.")
+    if (_uneven(tokens) or _uneven(written)) and (why := unfit(model, decoder=_uneven(written))):
+        raise Refused(f"texts of several lengths cannot share a pass of {model.name}: {why}. Give texts of one length.")
     lengths = tuple(len(text) for text in written or tokens)
     return Inputs(arguments, tokens, written, lengths)
 
@@ -122,20 +125,23 @@ def _chat(model: Model, messages: Sequence[Any]) -> Tokens:
     return model.read(text, add_special_tokens=False)
 
 
+def _uneven(tokens: Sequence[Tokens]) -> bool:
+    return len({len(text) for text in tokens}) > 1
+
+
 def _batch(model: Model, tokens: Sequence[Tokens]) -> dict[str, Tensor]:
-    arguments = {"input_ids": _padded(model, tokens)}
-    if model.accepts("attention_mask"):
-        longest = arguments["input_ids"].shape[1]
-        mask = [[1] * len(text) + [0] * (longest - len(text)) for text in tokens]
-        arguments["attention_mask"] = torch.tensor(mask, device=model.device)
-    return arguments
+    ids, mask = padded(model, [text.ids for text in tokens])
+    return {"input_ids": ids, "attention_mask": mask} if model.accepts("attention_mask") else {"input_ids": ids}
 
 
-def _padded(model: Model, tokens: Sequence[Tokens]) -> Tensor:
-    longest = max(len(text) for text in tokens)
+def padded(model: Model, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Ids (batch, position), padded on the right to the longest text, and 1 where they are real."""
+    longest = max(len(text) for text in texts)
     padding = getattr(model.tokenizer, "pad_token_id", None)
     fill = 0 if padding is None else int(padding)
-    return torch.tensor([text.ids + [fill] * (longest - len(text)) for text in tokens], device=model.device)
+    ids = [[*text, *[fill] * (longest - len(text))] for text in texts]
+    mask = [[1] * len(text) + [0] * (longest - len(text)) for text in texts]
+    return torch.tensor(ids, device=model.device), torch.tensor(mask, device=model.device)
 
 
 def _pixels(model: Model, images: Any) -> Tensor:

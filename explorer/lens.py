@@ -21,17 +21,21 @@ from torch import Tensor
 from explorer.anatomy import Stack
 from explorer.control import checkpoint
 from explorer.errors import Refused
+from explorer.probing import agree
 from explorer.recording import Plan, answering, hidden_state, recording, with_state
 from explorer.sites import checked_indices, checked_layer, matching
-from explorer.tokens import labels
+from explorer.tokens import Tokens, labels
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from explorer.model import Model
     from explorer.trace import Trace
 
 # Rows of logits made at a time: a vocabulary is wide.
 _ROWS = 256
+# Positions of the short pass that shows what layers return and that the last one's stream gives the answer.
+_SHORT = 4
 
 
 def lens_logits(trace: Trace, layer: int, positions: Sequence[int] | slice | int | None = None) -> Tensor:
@@ -73,7 +77,7 @@ def lens(
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise Refused(f"k={k!r} is not a whole number from 1.")
     stack = checked_stack(trace)
-    count = len(trace.tokens)
+    count = len(read_tokens(trace))
     depth = checked_indices("layers", layers, len(stack.layers))
     chosen, where = kept_rows(trace, positions, count)
     rows: list[tuple[int, int, int, int, float]] = []
@@ -104,7 +108,10 @@ def checked_stack(trace: Trace) -> Stack:
     model = trace.model
     if model.anatomy.vocabulary is None:
         raise Refused(f"{model.name} has no vocabulary head, so its layers cannot be read as tokens.")
-    if model.anatomy.backbone is None or model.anatomy.stack is None:
+    stack = model.anatomy.stack
+    # Of two stacks the head reads the decoder; without one a backbone shows that it reads all that lies below it.
+    decodes = _decodes(model)
+    if stack is None or (stack.name != "decoder" if decodes else model.anatomy.backbone is None):
         raise Refused(
             f"{model.name} has no single run of layers below its vocabulary head, so its layers cannot be read as "
             f"tokens{': ' + model.anatomy.missing if model.anatomy.missing else ''}."
@@ -112,7 +119,17 @@ def checked_stack(trace: Trace) -> Stack:
     for edit in trace.edits:
         if any(site.part == "final_norm" for site in matching(edit.site, model.anatomy)):
             raise Refused(f"{edit!r} changes this pass after its layers; the lens would leave it out.")
-    return model.anatomy.stack
+    return stack
+
+
+def read_tokens(trace: Trace) -> Tokens:
+    """The tokens whose next ones the model says: the text's, or the decoder's where there is one.
+
+    Raises:
+        Refused: the trace holds several texts.
+    """
+    tokens = trace.tokens
+    return trace.decoder[0] if trace.decoder else tokens
 
 
 def kept_rows(trace: Trace, positions: Sequence[int] | slice | int | None, count: int) -> tuple[list[int], list[int]]:
@@ -137,14 +154,25 @@ def _short(trace: Trace, stack: Stack) -> Iterator[Mapping[str, Any]]:
     """The model locked and in evaluation mode; yields what each of its layers returns for one token.
 
     Families return a tensor, a tuple or an output class from a layer; stand-ins must answer in the same form.
+
+    Raises:
+        Refused: stand-ins that give the last layer's stream do not give the model's answer.
     """
     model = trace.model
     paths = list(dict.fromkeys(layer.path for layer in stack.layers))
     with model.lock, torch.no_grad():
         with recording(model.hf, Plan(outputs=paths)) as seen:
-            model.run(input_ids=torch.zeros((1, 1), dtype=torch.long, device=model.device))
+            answer = model.run(**_blank(model, 1, _SHORT))
+        outputs = {path: seen.outputs[path] for path in paths}
         with model.evaluating():
-            yield {path: seen.outputs[path] for path in paths}
+            last = hidden_state(outputs[stack.layers[-1].path]).reshape(1, _SHORT, -1)
+            assert answer is not None  # there is a vocabulary head
+            if not agree(answer[:, -1:], _read(trace, stack, outputs, last)[:, -1:]):
+                raise Refused(
+                    f"More than its last layer's stream reaches the vocabulary head of {model.name}, so its layers "
+                    "cannot be read as tokens."
+                )
+            yield outputs
 
 
 def _read(trace: Trace, stack: Stack, outputs: Mapping[str, Any], stream: Tensor, norm: Tensor | None = None) -> Tensor:
@@ -160,9 +188,23 @@ def _read(trace: Trace, stack: Stack, outputs: Mapping[str, Any], stream: Tensor
         if norm is not None:
             assert stack.final_norm is not None  # or nothing would be asked of it
             stubs.enter_context(answering(hf.get_submodule(stack.final_norm), norm))
-        ids = torch.zeros(stream.shape[:2], dtype=torch.long, device=trace.model.device)
-        logits: Tensor = hf(input_ids=ids, **options).logits
+        logits: Tensor = hf(**_blank(trace.model, *stream.shape[:2]), **options).logits
+    if logits.shape[:2] != stream.shape[:2]:
+        raise Refused(
+            f"{trace.model.name} gives logits {tuple(logits.shape)} for a stream of {tuple(stream.shape)}: not one row "
+            "for each position, so its layers cannot be read as tokens."
+        )
     return logits
+
+
+def _blank(model: Model, texts: int, positions: int) -> dict[str, Tensor]:
+    """Ids of the right shape, whatever they say; an encoder is given one each, since nothing of it is read."""
+    ids = (torch.arange(positions, device=model.device) % model.vocabulary).expand(texts, -1)
+    return {"input_ids": ids[:, :1], "decoder_input_ids": ids} if _decodes(model) else {"input_ids": ids}
+
+
+def _decodes(model: Model) -> bool:
+    return bool(getattr(model.hf.config, "is_encoder_decoder", False))
 
 
 @contextmanager

@@ -46,13 +46,13 @@ def checked(model: Model) -> tuple[Anatomy, Capabilities]:
         if row.passed:
             continue
         why = row.note if row.error == float("inf") else f"it differs by {row.error:.1e}, more than {row.tolerance:.0e}"
-        kept = _without(anatomy, row)
+        problem = f"left out after the self-check: {row.what} fails at {row.site}, {why}"
+        kept = _without(anatomy, row, problem)
         if kept is None:
             raise Refused(
                 f"{model.name} did not pass its self-check: {row.what} fails at {row.site}, {why}. Its numbers could "
                 "not be trusted. With check=False it is opened all the same, unchecked; model.check() says more."
             )
-        problem = f"left out after the self-check: {row.what} fails at {row.site}, {why}"
         anatomy = replace(kept, missing="; ".join(text for text in (kept.missing, problem) if text))
     return anatomy, capabilities_of(anatomy, checked=True)
 
@@ -89,19 +89,22 @@ def _chosen(stack: Stack) -> list[int]:
     return [*layers, first] if first is not None and layers[-1] < first <= _LAST else layers
 
 
-def _without(anatomy: Anatomy, row: Finding) -> Anatomy | None:
+def _without(anatomy: Anatomy, row: Finding, why: str) -> Anatomy | None:
     """The anatomy less the part that did not hold, in the whole stack; None where nothing is left to trust."""
     prefix, _, rest = row.site.partition("layers.")
     kind = "cross_attn" if rest.partition(".")[2].startswith("cross_attn") else "attn"
 
     def reduced(layer: Layer) -> Layer:
-        if row.what in ATTENTION:
-            return replace(layer, attn=None) if kind == "attn" else replace(layer, cross_attn=None)
-        if row.what == HEADS:
-            heads = layer.attn if kind == "attn" else layer.cross_attn
-            less = None if heads is None else replace(heads, projection=None)
-            return replace(layer, attn=less) if kind == "attn" else replace(layer, cross_attn=less)
-        return replace(layer, attn_out=None, cross_attn_out=None, mlp_out=None, mid=None, neurons=None)
+        heads = layer.attn if kind == "attn" else layer.cross_attn
+        if row.what in SUMS:
+            lost = replace(layer, attn_out=None, cross_attn_out=None, mlp_out=None, mid=None, neurons=None)
+            return replace(lost, lost=(*layer.lost, ("sums", why)))
+        if heads is None:
+            return layer
+        whole = row.what in ATTENTION
+        less = None if whole else replace(heads, projection=None)
+        lost = replace(layer, attn=less) if kind == "attn" else replace(layer, cross_attn=less)
+        return replace(lost, lost=(*layer.lost, (kind if whole else f"{kind}.heads", why)))
 
     if row.what not in (*ATTENTION, HEADS, *SUMS):
         return None

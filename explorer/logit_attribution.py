@@ -1,6 +1,6 @@
 """Which parts a logit came from: what each attention and MLP added, read along the direction of a token.
 
-The stream before the final norm is a sum: the embeddings, and what every layer's attention and MLP added. With the
+The stream before the final norm is a sum: the embeddings, and what every layer's attentions and MLP added. With the
 norm held at the scale it really had, norm and head are linear in that sum, so a logit is a sum of the parts' shares
 (direct logit attribution; Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"). What the norm and
 the head do is measured on them, not read from their class; where they are not linear it is refused.
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from explorer.anatomy import Layer, Stack
+from explorer.anatomy import Place, Stack
 from explorer.attribution import token_id
 from explorer.errors import Refused
-from explorer.lens import checked_stack, head_of, kept_rows, lens_logits
+from explorer.lens import checked_stack, head_of, kept_rows, lens_logits, read_tokens
 from explorer.tokens import Token, labels
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def logit_attribution(
     model = trace.model
     stack = checked_stack(trace)
     norm = _additive(trace, stack)
-    count = len(trace.tokens)
+    count = len(read_tokens(trace))
     if isinstance(position, bool) or not isinstance(position, int) or not -count <= position < count:
         raise Refused(f"position={position!r} is out of range: allowed are {-count} to {count - 1}.")
     position %= count
@@ -143,27 +143,33 @@ def _parts(trace: Trace, stack: Stack, row: int, heads: bool) -> list[_Part]:
 
     parts: list[_Part] = [("embed", None, None, value("layers.0.resid_pre"))]
     for index, layer in enumerate(stack.layers):
-        added = value(f"layers.{index}.attn_out")
-        if heads:
-            parts += _heads(trace, stack, index, layer, row, added)
-        else:
-            parts.append(("attn_out", index, None, added))
+        for kind, attention, place in (
+            ("attn", layer.attn, layer.attn_out),
+            ("cross_attn", layer.cross_attn, layer.cross_attn_out),
+        ):
+            if place is None:  # cross-attention, in all but decoders that read an encoder
+                continue
+            added = value(f"layers.{index}.{kind}_out")
+            if heads and attention is not None and attention.projection is not None:
+                parts += _heads(trace, stack, index, kind, place, row, added)
+            else:
+                parts.append((f"{kind}_out", index, None, added))
         parts.append(("mlp_out", index, None, value(f"layers.{index}.mlp_out")))
     return parts
 
 
-def _heads(trace: Trace, stack: Stack, index: int, layer: Layer, row: int, added: Tensor) -> list[_Part]:
-    if layer.attn is None or layer.attn.projection is None or layer.attn_out is None:
-        return [("attn_out", index, None, added)]
-    each = trace.head_out(index, stack=stack.name)[0, row].double() * layer.attn_out.factor
-    whole = trace[f"{stack.prefix}layers.{index}.attn.out"][0, row].to(each.device).double() * layer.attn_out.factor
+def _heads(trace: Trace, stack: Stack, index: int, kind: str, place: Place, row: int, added: Tensor) -> list[_Part]:
+    """What each head of an attention adds, and last what its bias adds."""
+    site = f"{stack.prefix}layers.{index}.{kind}.out"
+    each = trace.head_out(index, stack=stack.name, kind=kind)[0, row].double() * place.factor
+    whole = trace[site][0, row].to(each.device).double() * place.factor
     if (whole - added).abs().max() > _tolerance(trace[f"{stack.prefix}layers.0.resid_pre"]) * added.abs().max():
         raise Refused(
             f"heads=True: layer {index} of {trace.model.name} changes what its heads gave (a norm or gate) before "
             "adding it to the stream, so an attention is no sum of its heads; leave heads out."
         )
-    found: list[_Part] = [("attn_out", index, head, value) for head, value in enumerate(each)]
-    return [*found, ("attn_out", index, None, added - each.sum(dim=0))]
+    found: list[_Part] = [(f"{kind}_out", index, head, value) for head, value in enumerate(each)]
+    return [*found, (f"{kind}_out", index, None, added - each.sum(dim=0))]
 
 
 def _frozen(norm: nn.Module, stream: Tensor, trace: Trace) -> Callable[[Tensor], Tensor]:

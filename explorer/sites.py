@@ -28,6 +28,7 @@ _ORDER = (
     "mlp_out",
     "resid_post",
 )
+_SUMS = ("attn_out", "cross_attn_out", "resid_mid", "mlp_out", "mlp.neurons")
 _ADDRESS = re.compile(r"(?:(?P<stack>\w+)\.)?(?:layers\.(?P<layer>\d+)\.)?(?P<part>[a-z_]+(?:\.[a-z_]+)?)")
 
 
@@ -173,11 +174,16 @@ def _reason(address: str, anatomy: Anatomy) -> str:
     for stack in anatomy.stacks:
         if stack.name == (match["stack"] or "") and int(match["layer"]) < len(stack.layers):
             layer = stack.layers[int(match["layer"])]
+            if lost := loss(layer, match["part"]):
+                return f": {lost}"
             if match["part"] == "resid_mid" and layer.attn_out is not None:
                 return ": its blocks are parallel, so there is no residual stream between attention and MLP"
             if match["part"].startswith("attn.") and layer.attn is None:
                 elsewhere = any(stack.heads) or not anatomy.missing
-                return f": layer {match['layer']} has no softmax attention" if elsewhere else f": {anatomy.missing}"
+                if not elsewhere:
+                    return f": {anatomy.missing}"
+                what = ", it is recurrent" if layer.recurrent else " that could be seen"
+                return f": layer {match['layer']} has no softmax attention{what}"
             if match["part"].startswith("attn.") and layer.attn is not None and layer.attn.how == "replay":
                 return ": this family gives its attention weights, but not its queries, keys and values"
             if match["part"] == "router.probs":
@@ -189,6 +195,15 @@ def _reason(address: str, anatomy: Anatomy) -> str:
             if layer.missing:
                 return f": {layer.missing}"
     return f": {anatomy.missing}" if anatomy.missing else ""
+
+
+def loss(layer: Layer, part: str) -> str:
+    """Why the self-check left a part of a layer out; empty where it did not."""
+    lost = dict(layer.lost)
+    kind, _, inner = part.partition(".")
+    if part in _SUMS:
+        return lost.get("sums", "")
+    return lost.get(kind) or (lost.get(f"{kind}.heads", "") if inner in ("out", "head_out", "z") else "")
 
 
 def chosen_stack(name: str | None, anatomy: Anatomy) -> Stack:

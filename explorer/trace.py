@@ -296,7 +296,7 @@ class Trace:
         index = checked_layer(layer, len(found.layers))
         heads: Heads | None = heads_of(found.layers[index], kind)
         if heads is None:
-            why = self._model.anatomy.missing
+            why = addresses.loss(found.layers[index], f"{kind}.{part}") or self._model.anatomy.missing
             what = "softmax attention that can be read" if kind == "attn" else "cross-attention"
             raise Refused(f"layer={layer} of {self._model.name} has no {what}{f': {why}' if why else ''}.")
         return addresses.parse(f"{found.prefix}layers.{index}.{kind}.{part}", self._model.anatomy)

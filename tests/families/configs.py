@@ -101,7 +101,7 @@ class Family:
                 if parameter.dim() == 1:
                     parameter.add_(torch.randn_like(parameter), alpha=0.2)
             for name, buffer in model.named_buffers():
-                if name.endswith("e_score_correction_bias"):
+                if name.endswith(("e_score_correction_bias", "final_logits_bias")):
                     buffer.normal_()
         return model  # type: ignore[no-any-return]
 
