@@ -42,6 +42,10 @@ def is_pattern(site: str) -> bool:
     return site.endswith(".pattern")
 
 
+def is_weights(site: str) -> bool:
+    return site.endswith("router.weights")
+
+
 def first_position(before: Tensor, site: str, span: Span) -> int:
     """The position of the first row along the text.
 
@@ -68,9 +72,16 @@ def region(edit: Any, before: Tensor, site: str, span: Span) -> Tensor | None:
     """
     if edit.heads is not None and before.dim() != 4:
         raise Refused(f"heads={edit.heads} has no meaning at {site}, which is not split into heads.")
+    if edit.experts is not None and not is_weights(site):
+        raise Refused(
+            f"experts={edit.experts} has no meaning at {site}; router.weights of a layer is where experts are edited."
+        )
+    if edit.neurons is not None and is_weights(site):
+        raise Refused(f"neurons={edit.neurons} has no meaning at {site}, which holds experts; name them with experts=.")
     heads = 1 if is_pattern(site) else 2
     axes = {"heads": (heads, 0), "positions": (before.dim() + position_axis(site), first_position(before, site, span))}
     axes["neurons"] = (before.dim() - 1, first_key(before, span) if is_pattern(site) else 0)
+    axes["experts"] = (before.dim() - 1, 0)
     mask: Tensor | None = None
     for name, (axis, first) in axes.items():
         chosen: Indices = getattr(edit, name)

@@ -21,6 +21,7 @@ class Place:
         call: which call of the module in a pass, from 0; more than one where weights are shared across depth.
         factor: what the number is multiplied with before it is added to the residual stream.
         overwritten: whether the model changes the tensor in place later, so that it must be copied to be kept.
+        experts: not the hidden state is meant but the weights of this many experts, as (token, expert); else 0.
     """
 
     path: str
@@ -28,6 +29,7 @@ class Place:
     call: int = 0
     factor: float = 1.0
     overwritten: bool = False
+    experts: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Layer:
         neurons: the MLP's hidden neurons, what its last projection receives, or None.
         router: path of the module that chooses experts, or None.
         routing: how its scores become probabilities, "softmax" or "sigmoid"; empty where that cannot be told.
+        experts: where the experts of a mixture receive their weights, or None.
         post_norm: whether norms stand inside the residual stream, after each addition.
         missing: why a part could not be located.
         lost: what the self-check left out ("attn", "cross_attn", their ".heads", or "sums"), each with the reason.
@@ -101,6 +104,7 @@ class Layer:
     router: str | None
     post_norm: bool
     routing: str = ""
+    experts: Place | None = None
     missing: str = ""
     lost: tuple[tuple[str, str], ...] = ()
     recurrent: bool = False

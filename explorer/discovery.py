@@ -35,6 +35,8 @@ class Call:
         weights: a (batch, head, query, key) tensor among what came out, or None.
         overwritten: whether a later part changed what came out in place, so that it must be copied to be kept.
         leaf: whether it has a weight matrix of its own and no parts.
+        received: what went in, positional and keyword arguments with copies of tensors, where a table of whole
+            numbers is among it, as a mixture's experts are given; else None.
     """
 
     path: str
@@ -45,6 +47,7 @@ class Call:
     weights: Tensor | None = None
     overwritten: bool = False
     leaf: bool = False
+    received: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
     @property
     def single(self) -> bool:
@@ -71,7 +74,10 @@ def watching(model: nn.Module, places: tuple[int, int]) -> Iterator[list[Call]]:
 
     def before(path: str, leaf: bool) -> Any:
         def hook(_module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-            call = Call(path, next(clock), given=_copy(_hidden((*args, *keywords.values()), places)), leaf=leaf)
+            values = (*args, *keywords.values())
+            call = Call(path, next(clock), given=_copy(_hidden(values, places)), leaf=leaf)
+            if any(isinstance(value, Tensor) and value.dim() == 2 and _is_whole(value) for value in values):
+                call.received = tuple(map(_kept, args)), {name: _kept(value) for name, value in keywords.items()}
             calls.append(call)
             running.append(call)
 
@@ -112,6 +118,14 @@ def _hidden(values: Any, places: tuple[int, int]) -> Tensor | None:
 
 def _copy(value: Tensor | None) -> Tensor | None:
     return None if value is None else value.detach().clone()
+
+
+def _is_whole(value: Tensor) -> bool:
+    return value.dtype in (torch.int32, torch.int64)
+
+
+def _kept(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, Tensor) else value
 
 
 def is_pattern(value: Any) -> bool:

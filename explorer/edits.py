@@ -27,6 +27,7 @@ from explorer._regions import (
     from_source,
     indices,
     is_pattern,
+    is_weights,
     number,
     position_axis,
     region,
@@ -47,6 +48,10 @@ class Edit:
         positions: positions of the whole text, None for all; for patterns these are queries.
         neurons: indices along the last axis, None for all; for patterns these are keys, so that `positions=5,
             neurons=2` is what position 5 takes from position 2. Rows of a changed pattern are not renormalised.
+        experts: experts of a mixture, None for all; only at `router.weights`, what each expert's result is multiplied
+            with (0 where it is not chosen). The router's choice stays, other weights are not renormalised, and an
+            expert that is not chosen runs where an edit gives it weight. An edit fires where there is weight before
+            or after it.
     """
 
     kinds: ClassVar[dict[str, type[Edit]]] = {}
@@ -55,6 +60,7 @@ class Edit:
     heads: Indices = None
     positions: Indices = None
     neurons: Indices = None
+    experts: Indices = None
 
     def __init_subclass__(cls) -> None:
         Edit.kinds[cls.__name__] = cls
@@ -62,7 +68,7 @@ class Edit:
     def __post_init__(self) -> None:
         if not isinstance(self.site, str) or not self.site:
             raise Refused(f"site={self.site!r} is not an address; model.sites() lists what there is.")
-        for name in ("heads", "positions", "neurons"):
+        for name in ("heads", "positions", "neurons", "experts"):
             object.__setattr__(self, name, indices(name, getattr(self, name), self.site))
 
     def value(self, before: Tensor, site: str, span: Span) -> Tensor:
@@ -97,7 +103,12 @@ class Edit:
         wanted = (before.shape, before.dtype, before.device)
         if not isinstance(after, Tensor) or (after.shape, after.dtype, after.device) != wanted:
             raise Refused(f"{self!r} gives {described(after)} at {site}, where {described(before)} is needed.")
-        return after if mask is None else torch.where(mask, after, before)
+        after = after if mask is None else torch.where(mask, after, before)
+        if is_weights(site):
+            weighed = (before != 0) | (after != 0)
+            if not (weighed if mask is None else weighed & mask).any():
+                return before
+        return after
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -105,7 +116,7 @@ class Edit:
         return all(equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     def __hash__(self) -> int:
-        return hash((type(self).__name__, self.site, self.heads, self.positions, self.neurons))
+        return hash((type(self).__name__, self.site, self.heads, self.positions, self.neurons, self.experts))
 
     def __repr__(self) -> str:
         shown = [
@@ -127,8 +138,17 @@ class Ablate(Edit):
 
     by: Any = "zero"
 
-    def __init__(self, site: str, *, heads: Any = None, positions: Any = None, neurons: Any = None, by: Any = "zero"):
-        _fill(self, site, heads, positions, neurons, by=by)
+    def __init__(
+        self,
+        site: str,
+        *,
+        heads: Any = None,
+        positions: Any = None,
+        neurons: Any = None,
+        experts: Any = None,
+        by: Any = "zero",
+    ):
+        _fill(self, site, (heads, positions, neurons, experts), by=by)
         if not isinstance(by, str):
             object.__setattr__(self, "by", checked_source(by, "by", self.site, "'zero', 'mean', "))
         elif by not in ("zero", "mean"):
@@ -158,8 +178,17 @@ class Scale(Edit):
 
     factor: float = 1.0
 
-    def __init__(self, site: str, factor: float, *, heads: Any = None, positions: Any = None, neurons: Any = None):
-        _fill(self, site, heads, positions, neurons, factor=number("factor", factor))
+    def __init__(
+        self,
+        site: str,
+        factor: float,
+        *,
+        heads: Any = None,
+        positions: Any = None,
+        neurons: Any = None,
+        experts: Any = None,
+    ):
+        _fill(self, site, (heads, positions, neurons, experts), factor=number("factor", factor))
 
     def value(self, before: Tensor, site: str, span: Span) -> Tensor:
         return before * self.factor
@@ -181,8 +210,17 @@ class Patch(Edit):
 
     source: Any = None
 
-    def __init__(self, site: str, source: Any, *, heads: Any = None, positions: Any = None, neurons: Any = None):
-        _fill(self, site, heads, positions, neurons, source=source)
+    def __init__(
+        self,
+        site: str,
+        source: Any,
+        *,
+        heads: Any = None,
+        positions: Any = None,
+        neurons: Any = None,
+        experts: Any = None,
+    ):
+        _fill(self, site, (heads, positions, neurons, experts), source=source)
         object.__setattr__(self, "source", checked_source(source, "source", self.site))
 
     def value(self, before: Tensor, site: str, span: Span) -> Tensor:
@@ -216,6 +254,7 @@ class Steer(Edit):
         *,
         heads: Any = None,
         neurons: Any = None,
+        experts: Any = None,
         relative: bool = False,
     ):
         if not isinstance(vector, Tensor):
@@ -225,9 +264,7 @@ class Steer(Edit):
         _fill(
             self,
             site,
-            heads,
-            positions,
-            neurons,
+            (heads, positions, neurons, experts),
             vector=vector.detach().clone(),
             strength=number("strength", strength),
             relative=relative,
@@ -261,10 +298,11 @@ class Apply(Edit):
         heads: Any = None,
         positions: Any = None,
         neurons: Any = None,
+        experts: Any = None,
     ):
         if not callable(function):
             raise TypeError(f"function is a {type(function).__name__}; something to call is needed.")
-        _fill(self, site, heads, positions, neurons, function=function)
+        _fill(self, site, (heads, positions, neurons, experts), function=function)
 
     def value(self, before: Tensor, site: str, span: Span) -> Tensor:
         after: Tensor = self.function(before.clone())
@@ -286,8 +324,8 @@ def checked_edits(edits: Any) -> tuple[Edit, ...]:
     return listed
 
 
-def _fill(edit: Edit, site: str, heads: Any, positions: Any, neurons: Any, **own: Any) -> None:
-    values = {"site": site, "heads": heads, "positions": positions, "neurons": neurons, **own}
+def _fill(edit: Edit, site: str, chosen: tuple[Any, Any, Any, Any], **own: Any) -> None:
+    values = {"site": site, **dict(zip(("heads", "positions", "neurons", "experts"), chosen, strict=True)), **own}
     for name, value in values.items():
         object.__setattr__(edit, name, value)
     edit.__post_init__()

@@ -19,6 +19,7 @@ from explorer import discovery, mixtures, recurrence
 from explorer.anatomy import Anatomy, Heads, Layer, Place, Stack
 from explorer.attention import AttentionCall
 from explorer.discovery import Call, Run
+from explorer.experts import experts_of
 from explorer.probing import AGREEMENT, POSITIONS, agree, answer, probe
 from explorer.recording import Plan, recording
 
@@ -144,7 +145,7 @@ def _stacks(model: nn.Module, calls: list[Call], seen: _Seen) -> tuple[tuple[Sta
     if not found:
         return (), "no run of layers could be located"
     names = _names(found)
-    stacks = tuple(_stack(run, name, calls, seen) for run, name in zip(found, names, strict=True))
+    stacks = tuple(_stack(model, run, name, calls, seen) for run, name in zip(found, names, strict=True))
     notes = sorted({layer.missing for stack in stacks for layer in stack.layers if layer.missing})
     return stacks, "; ".join(notes)
 
@@ -162,7 +163,7 @@ def _names(found: list[Run]) -> list[str]:
     return [name if counts[name] == 1 else run.path.replace(".", "_") for run, name in zip(found, names, strict=True)]
 
 
-def _stack(run: Run, name: str, calls: list[Call], seen: _Seen) -> Stack:
+def _stack(model: nn.Module, run: Run, name: str, calls: list[Call], seen: _Seen) -> Stack:
     last = run.calls[-1]
     assert last.gave is not None  # a run's layers have both sides
     after = [call for call in calls if call.start > last.end and discovery.close(call.given, last.gave)]
@@ -170,7 +171,7 @@ def _stack(run: Run, name: str, calls: list[Call], seen: _Seen) -> Stack:
     return Stack(
         name=name,
         path=run.path,
-        layers=tuple(_layer(call, calls, seen) for call in run.calls),
+        layers=tuple(_layer(model, call, calls, seen) for call in run.calls),
         width=last.gave.shape[-1],
         linked=run.linked,
         final_norm=norm,
@@ -182,7 +183,7 @@ def _is_norm(call: Call, last: Call) -> bool:
     return call.gave is not None and call.gave.shape == last.gave.shape and not call.leaf and call.end == call.start + 1
 
 
-def _layer(call: Call, calls: list[Call], seen: _Seen) -> Layer:
+def _layer(model: nn.Module, call: Call, calls: list[Call], seen: _Seen) -> Layer:
     inside = [other for other in calls if call.holds(other)]
     added = discovery.additions(call, calls)
     attentions = [(other, heads) for other in inside if (heads := _heads(other, calls, inside, seen)) is not None]
@@ -206,6 +207,7 @@ def _layer(call: Call, calls: list[Call], seen: _Seen) -> Layer:
         router=router,
         post_norm=any(addition.norm is not None for addition in added or []),
         routing="" if router is None else seen.routing[router],
+        experts=_experts(model, inside, calls),
         missing=missing,
     )
 
@@ -253,6 +255,16 @@ def _neurons(mlp: discovery.Addition | None, inside: list[Call], calls: list[Cal
         return None
     leaves = [call for call in inside if call.leaf and call.end <= mlp.call.end and call.given is not None]
     return Place(leaves[-1].path, "in", _turn(leaves[-1], calls)) if leaves else None
+
+
+def _experts(model: nn.Module, inside: list[Call], calls: list[Call]) -> Place | None:
+    """Where a layer's experts receive their weights; None where no module, or more than one, is shown to hold them."""
+    found = [
+        Place(call.path, "in", _turn(call, calls), experts=count)
+        for call in inside
+        if call.received is not None and (count := experts_of(model.get_submodule(call.path), call))
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _heads(call: Call, calls: list[Call], inside: list[Call], seen: _Seen) -> Heads | None:

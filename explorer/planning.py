@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from explorer._regions import Span
+from explorer._regions import Span, is_weights
 from explorer.anatomy import Anatomy, Heads, Layer, Place
 from explorer.edits import Ablate, Edit
 from explorer.errors import Refused
@@ -15,7 +15,8 @@ from explorer.recording import Change, Plan, session
 from explorer.sites import RESIDUAL, Site, every, heads_of, matching, place
 
 # Kept unless something else is asked for. Not the neurons (several times the width) nor anything computed later.
-_DEFAULT = {*RESIDUAL, "embed", "final_norm", "attn.out", "cross_attn.out", "attn.z", "cross_attn.z", "router.probs"}
+_DEFAULT = {*RESIDUAL, "embed", "final_norm", "attn.out", "cross_attn.out", "attn.z", "cross_attn.z"}
+_DEFAULT |= {"router.probs", "router.weights"}
 _IN_ATTENTION = ("q", "k", "v", "pattern")
 
 
@@ -27,10 +28,12 @@ class Firings:
         self.counts = [0] * len(self.edits)
 
     def check(self, growing: bool = False) -> None:
-        """Raises `Refused` when an edit acted nowhere; in a text that grows its positions may be still to come."""
+        """Raises `Refused` when an edit acted nowhere; in a text that grows its time may be still to come."""
         for edit, count in zip(self.edits, self.counts, strict=True):
-            if not count and not (growing and (edit.positions is not None or edit.neurons is not None)):
-                raise Refused(f"{edit!r} fired nowhere in this pass, so it would have had no effect.")
+            later = edit.positions is not None or edit.neurons is not None or is_weights(edit.site)
+            if not count and not (growing and later):
+                why = ": the experts it names have no weight there" if is_weights(edit.site) else ""
+                raise Refused(f"{edit!r} fired nowhere in this pass{why}, so it would have had no effect.")
 
 
 def plan(
@@ -166,7 +169,8 @@ def _change(edits: Sequence[Edit], numbers: list[int], firings: Firings, site: S
 def _at_module(site: Site, change: Change) -> tuple[Place, Change]:
     where = place(site)
     if site.part == "logits" or where is None:
-        near = {"head_out": "z", "scores": "pattern", "pattern": "z"}.get(site.part.rpartition(".")[2])
+        others = {"head_out": "z", "scores": "pattern", "pattern": "z", "probs": "weights"}
+        near = others.get(site.part.rpartition(".")[2])
         advice = f" Edit {site.address.rpartition('.')[0]}.{near} instead." if near else ""
         raise Refused(f"site={site.address!r} can be read but not edited.{advice}")
     if site.part != "resid_mid" or where.side == "out":

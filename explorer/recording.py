@@ -18,6 +18,7 @@ from transformers import PreTrainedConfig
 from explorer import control
 from explorer.anatomy import Place
 from explorer.attention import AttentionCall
+from explorer.experts import received, replaced
 
 # transformers looks for "sdpa", "flash" and "flex_attention" anywhere in a name, and takes "/" for a Hub kernel.
 ATTENTION_NAME = "explorer_recording"
@@ -192,7 +193,12 @@ class _Watch:
     whole: bool = False
 
     def sides(self, side: str) -> bool:
-        return any(place.side == side for _, place, _ in self.steps)
+        return any(place.side == side and not place.experts for _, place, _ in self.steps)
+
+    @property
+    def experts(self) -> int:
+        """How many experts' weights are seen at this module; 0 where none are."""
+        return max((place.experts for _, place, _ in self.steps), default=0)
 
 
 def _watches(plan: Plan) -> dict[str, _Watch]:
@@ -215,9 +221,9 @@ def _watches(plan: Plan) -> dict[str, _Watch]:
 def _hook(undo: ExitStack, current: Session, module: nn.Module, path: str, watch: _Watch) -> None:
     record = current.recording
 
-    def passing(state: Tensor, side: str, turn: int) -> Tensor:
+    def passing(state: Tensor, side: str, turn: int, experts: int = 0) -> Tensor:
         for site, place, change in watch.steps:
-            if place.side != side or place.call != turn:
+            if place.side != side or place.call != turn or place.experts != experts:
                 continue
             if change is None:
                 kept = state.clone() if place.overwritten else state
@@ -233,11 +239,18 @@ def _hook(undo: ExitStack, current: Session, module: nn.Module, path: str, watch
         for prefix, place in watch.replays:
             if place.call == turn:
                 record.replays[prefix] = (args, keywords)
-        if not watch.sides("in"):
-            return None
-        state = hidden_input(args, keywords)
-        changed = passing(state, "in", turn)
-        return None if changed is state else _with_input(args, keywords, state, changed)
+        if watch.experts:
+            given = received(args, keywords)
+            assert given is not None  # as when the model was examined
+            table = given.table(watch.experts)
+            weighed = passing(table, "in", turn, watch.experts)
+            if weighed is not table:
+                args, keywords = replaced(args, keywords, given, given.with_table(weighed))
+        if watch.sides("in"):
+            state = hidden_input(args, keywords)
+            changed = passing(state, "in", turn)
+            args, keywords = _with_input(args, keywords, state, changed)
+        return args, keywords
 
     def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         turn = current.turns[path] - 1

@@ -24,6 +24,7 @@ _ORDER = (
     "cross_attn_out",
     "resid_mid",
     "router.probs",
+    "router.weights",
     "mlp.neurons",
     "mlp_out",
     "resid_post",
@@ -102,7 +103,7 @@ def _parts(layer: Layer) -> Iterator[str]:
                 without = {"head_out", "out"} if heads.how == "interface" else {"head_out", "out", "z"}
             yield from (f"{kind}.{part}" for part in parts if part not in without)
     places = {"resid_mid": layer.mid, "attn_out": layer.attn_out, "cross_attn_out": layer.cross_attn_out}
-    places |= {"mlp_out": layer.mlp_out, "mlp.neurons": layer.neurons}
+    places |= {"mlp_out": layer.mlp_out, "mlp.neurons": layer.neurons, "router.weights": layer.experts}
     yield from (part for part, place in places.items() if place is not None)
     if layer.routing:
         yield "router.probs"
@@ -133,6 +134,7 @@ def place(site: Site) -> Place | None:
         "cross_attn_out": layer.cross_attn_out,
         "mlp_out": layer.mlp_out,
         "mlp.neurons": layer.neurons,
+        "router.weights": layer.experts,
     }.get(site.part)
 
 
@@ -190,6 +192,10 @@ def _reason(address: str, anatomy: Anatomy) -> str:
                 if layer.router is None:
                     return f": layer {match['layer']} is no mixture whose router could be located"
                 return ": how its router's scores become probabilities cannot be told from what it returns"
+            if match["part"] == "router.weights":
+                if layer.router is None:
+                    return f": layer {match['layer']} is no mixture whose router could be located"
+                return ": no module was shown to give the sum of its experts, each times a weight that it receives"
             if match["part"] == "mlp.neurons" and layer.router is not None:
                 return f": layer {match['layer']} is a mixture, its neurons live on the experts"
             if layer.missing:

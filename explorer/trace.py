@@ -114,8 +114,8 @@ class Trace:
 
         Shapes: residual-like and attention outputs (batch, position, width); q, k, v, z (batch, position, head,
         width), k and v with key-value heads; head_out (batch, position, head, width of the stream); scores and
-        pattern (batch, head, query, key); router.probs (batch, position, expert); logits (batch, position,
-        vocabulary).
+        pattern (batch, head, query, key); router.probs and router.weights (batch, position, expert); logits (batch,
+        position, vocabulary).
 
         Raises:
             Refused: the model has no such site, or it was not recorded.

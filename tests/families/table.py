@@ -27,7 +27,8 @@ the table is not what the models show.
 - **q, k, v**: "recorded" where queries, keys, values and scores can be read and edited; "weights only" where the family
   computes attention outside the interface of `transformers`: patterns, z and per-head outputs can be read, z edited.
 - **resid_mid**: whether there is a residual stream between attention and MLP (parallel blocks have none).
-- **Neurons**: `mlp.neurons`; in mixtures `router.probs` and the rule that its probabilities follow.
+- **Neurons**: `mlp.neurons`; in mixtures `router.probs` and the rule that its probabilities follow, and "experts" where
+  each expert's weight, `router.weights`, can be read and edited.
 - **Norms**: before each part (pre) or inside the residual stream (post); parallel where both parts are added at once.
 
 A family that is not listed is looked at in the same way when it is attached. What cannot be shown is refused, with the
@@ -99,7 +100,8 @@ def _neurons(stack: Stack) -> str:
     dense = _some(layer.neurons is not None for layer in stack.layers)
     if not rules:
         return dense
-    return f"router, {'/'.join(rules)}" + ("" if dense == "no" else "; neurons in dense layers")
+    experts = ", experts" if any(layer.experts is not None for layer in stack.layers) else ""
+    return f"router, {'/'.join(rules)}{experts}" + ("" if dense == "no" else "; neurons in dense layers")
 
 
 def _norms(stack: Stack) -> str:

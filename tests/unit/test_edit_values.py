@@ -39,6 +39,8 @@ def every_kind() -> list[Edit]:
         Patch(RESID, VECTOR, positions=1),
         Steer(RESID, VECTOR, 4.0, positions=[0]),
         Steer(RESID, VECTOR, 4.0, [0], relative=True),
+        Ablate("layers.0.router.weights", experts=[2, 0]),
+        Patch("layers.0.router.weights", torch.ones(5), experts=1, positions=[3]),
     ]
 
 
@@ -47,7 +49,7 @@ def test_equal_edits_are_equal_and_hash_alike_and_different_ones_are_not() -> No
         assert one == other
         assert hash(one) == hash(other)
         assert copy.deepcopy(one) == one
-        assert [edit == one for edit in every_kind()] == [index == number for index in range(7)]
+        assert [edit == one for edit in every_kind()] == [index == number for index in range(len(every_kind()))]
     assert Steer(RESID, VECTOR, 1.0) != Steer(RESID, VECTOR + 1, 1.0)
     assert Steer(RESID, VECTOR, 1.0) != Steer(RESID, VECTOR.double(), 1.0)
     assert Ablate(RESID) != Scale(RESID, 0.0)
@@ -57,6 +59,9 @@ def test_equal_edits_are_equal_and_hash_alike_and_different_ones_are_not() -> No
 
 def test_edits_show_what_they_do_and_cannot_be_changed() -> None:
     assert repr(Ablate("layers.0.attn.z", heads=[1])) == "Ablate('layers.0.attn.z', heads=(1,))"
+    assert repr(Scale("layers.0.router.weights", 0.5, experts=2)) == (
+        "Scale('layers.0.router.weights', experts=(2,), factor=0.5)"
+    )
     assert repr(Steer(RESID, VECTOR, 4)) == f"Steer('{RESID}', vector=tensor(32,), strength=4.0)"
     with pytest.raises(AttributeError):
         Ablate(RESID).site = "embed"  # type: ignore[misc]
@@ -95,6 +100,7 @@ def test_edits_travel_as_json(llama: explorer.Model) -> None:
         [{"kind": "Ablate", "site": RESID, "heads": [-1]}],
         [{"kind": "Ablate", "site": RESID, "heads": "01"}],
         [{"kind": "Ablate", "site": RESID, "heads": [[0]]}],
+        [{"kind": "Ablate", "site": RESID, "experts": [0.5]}],
         [{"kind": "Scale", "site": RESID, "factor": "2"}],
         [{"kind": "Scale", "site": RESID, "factor": float("nan")}],
         [{"kind": "Scale", "site": RESID, "factor": 10**400}],
@@ -112,7 +118,7 @@ def test_hostile_json_is_refused(hostile: Any) -> None:
         from_json(hostile, {"t": VECTOR, "no tensor": "text"})  # type: ignore[dict-item]
 
 
-@pytest.mark.parametrize("name", ["heads", "positions", "neurons"])
+@pytest.mark.parametrize("name", ["heads", "positions", "neurons", "experts"])
 @pytest.mark.parametrize("wrong", [-1, [0, -2], [1, 1], True, [False], [], "0", 1.5, [1.0], slice(1), {0}, [None]])
 def test_indices_that_are_none_are_refused_when_the_edit_is_made(name: str, wrong: Any) -> None:
     with pytest.raises(Refused, match=rf"{name}=.*{RESID}"):

@@ -20,6 +20,18 @@ GREEDY = Sampling(temperature=0.0)
 VECTOR = torch.linspace(-2, 2, 32)
 OTHERS: dict[str, dict[str, Any]] = {
     "gptj": {"n_embd": 32, "n_layer": 3, "n_head": 4, "rotary_dim": 4, "n_positions": 64},
+    "qwen3_moe": {
+        "hidden_size": 32,
+        "moe_intermediate_size": 16,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "num_experts": 5,
+        "num_experts_per_tok": 2,
+        "norm_topk_prob": True,
+    },
     "openai-gpt": {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64},  # keeps no cache
     "mamba": {"hidden_size": 32, "num_hidden_layers": 3},  # keeps a state
 }
@@ -60,6 +72,10 @@ def edits_for(model: Model, prompt: int) -> list[list[Edit]]:
         lists.append([Scale("layers.*.attn.q", 3.0), Ablate("layers.1.attn.v", heads=0)])
         lists.append([Ablate("layers.*.attn.pattern", neurons=[0])])
         lists.append([Scale("layers.1.attn.pattern", 0.5, heads=[2], positions=[prompt + 1], neurons=[prompt, 1])])
+    if "layers.0.router.weights" in sites:
+        first, second = model.trace(PROMPT).experts(0)[0, 1].tolist()
+        lists.append([Ablate("layers.0.router.weights", experts=first), Scale("layers.2.router.weights", 1.5)])
+        lists.append([Patch("layers.0.router.weights", torch.tensor(0.4), experts=second, positions=[prompt + 1, 0])])
     return lists
 
 
@@ -171,6 +187,26 @@ def test_gradients_flow_through_edits(family: str) -> None:
     assert abs(integrated.convergence_delta or 0.0) < 0.1
     assert integrated.difference == pytest.approx(result.difference, abs=1e-4)
     assert snapshot(model.hf) == before
+
+
+def test_gradients_flow_through_the_weights_of_experts() -> None:
+    model = made("gpt_oss")
+    tokens = model.read(PROMPT)
+    first = int(model.trace(PROMPT).experts(1)[0, -1, 0])
+    edits = [Scale("layers.1.router.weights", 3.0, experts=first), Scale("layers.0.router.weights", 0.5)]
+    result = model.attribute(PROMPT, target=7, against=9, method="input_x_gradient", edits=edits)
+    plain = model.attribute(PROMPT, target=7, against=9, method="input_x_gradient")
+    assert not torch.allclose(result.scores, plain.scores, rtol=1e-2)
+    twin = copy.deepcopy(model.hf)
+    for layer, expert, factor in ((1, first, 3.0), (0, slice(None), 0.5)):
+        experts: Any = twin.model.layers[layer].mlp.experts
+        with torch.no_grad():
+            experts.down_proj[expert] *= factor
+            experts.down_proj_bias[expert] *= factor
+    embeddings = twin.get_input_embeddings()(torch.tensor([tokens.ids])).detach().requires_grad_()
+    logits = twin(inputs_embeds=embeddings).logits[0, -1]
+    (gradient,) = torch.autograd.grad(logits[7] - logits[9], embeddings)
+    torch.testing.assert_close(result.scores, (gradient * embeddings).sum(-1)[0].detach(), atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("method", ["input_x_gradient", "integrated_gradients"])
