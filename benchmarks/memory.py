@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,78 +17,63 @@ _WARM_UP_TOKENS = 4
 
 
 def table(quick: bool) -> Table:
-    """Growth of resident memory while a trace is held, by length, each in processes of their own."""
+    """Growth of resident memory while a trace is held and after it, by length, each in processes of their own."""
     found = Table(
         "Memory while a trace is held",
         "storages: bytes of the distinct storages that the trace refers to, weights not counted. growth: of the\n"
-        "process's resident memory from before the trace to while only the trace is kept, in a fresh process.\n"
-        "trimmed: the same where glibc's empty pages are given back before both looks; what the allocator keeps for\n"
-        "later is no part of the trace. all patterns: what every head's weights would take; a trace keeps none.",
-        ("tokens", "storages", "per token", "growth / storages", "trimmed / storages", "all patterns", "rounds"),
+        "process's resident memory from before the trace to while only the trace is kept, in a fresh process; below 1\n"
+        "where part of it went into pages that loading had left free. left: growth when the trace is dropped as well.\n"
+        "all patterns: what every head's weights would take; a trace keeps none.",
+        ("tokens", "storages", "per token", "growth / storages", "left, MB", "all patterns", "rounds"),
     )
-    for tokens in (256, 1024) if quick else (256, 1024, 4096):
+    for tokens in (64, 256, 1024) if quick else (64, 256, 1024, 4096):
         rounds = 1 if quick or tokens > 1024 else 3
-        say(f"memory of a trace of {tokens} tokens, {2 * rounds} processes")
-        usual, trimmed = (
-            [fresh.call("memory", "held", tokens=tokens, seed=number, trimmed=trim) for number in range(rounds)]
-            for trim in (False, True)
-        )
-        storages = usual[0]["storages"]
-        patterns = size(usual[0]["heads"] * tokens**2 * _FLOAT32)
-        ratios = (_ratio(usual), _ratio(trimmed))
-        found.add(f"{tokens:,}", size(storages), size(storages / tokens), *ratios, patterns, rounds)
+        say(f"memory of a trace of {tokens} tokens, {rounds} processes")
+        seen = [fresh.call("memory", "held", tokens=tokens, seed=number) for number in range(rounds)]
+        storages = seen[0]["storages"]
+        growth = spread([one["growth"] / one["storages"] for one in seen]).words()
+        left = spread([one["left"] / 1e6 for one in seen]).words(0)
+        patterns = size(seen[0]["heads"] * tokens**2 * _FLOAT32)
+        found.add(f"{tokens:,}", size(storages), size(storages / tokens), growth, left, patterns, rounds)
     return found
 
 
-def _ratio(seen: list[dict[str, int] | None]) -> str:
-    known = [one["growth"] / one["storages"] for one in seen if one is not None]
-    return spread(known).words() if known else "no glibc"
-
-
-def held(tokens: int, seed: int, trimmed: bool) -> dict[str, int] | None:
+def held(tokens: int, seed: int) -> dict[str, int]:
     """Measures one trace in this process, which should be fresh.
 
     Args:
         tokens: length of the traced ids.
         seed: draws the ids.
-        trimmed: whether the allocator's empty pages are given back before both looks.
 
     Returns:
-        Bytes as `growth` and `storages`, and the number of `heads`; None where no pages can be given back.
+        Bytes as `growth`, `left` and `storages`, and the number of `heads`.
     """
-    import psutil  # type: ignore[import-untyped]
-
     import explorer
 
-    process = psutil.Process()
     model = explorer.load()
     assert model.anatomy.stack is not None  # the sample's layers are known
     model.trace(random_ids(model.vocabulary, _WARM_UP_TOKENS, "warm-up"))
     ids = random_ids(model.vocabulary, tokens, (tokens, seed))
-    if trimmed and not _trim():
-        return None
-    gc.collect()
-    before = process.memory_info().rss
+    before = resident()
     trace = model.trace(ids)
-    gc.collect()
-    if trimmed:
-        _trim()
-    growth = process.memory_info().rss - before
+    growth = resident() - before
     weights = {tensor.untyped_storage().data_ptr() for tensor in model.hf.state_dict().values()}
+    storages = storage_bytes(trace, ignored=weights, closed=(explorer.Model,))
+    del trace
     return {
         "growth": growth,
-        "storages": storage_bytes(trace, ignored=weights, closed=(explorer.Model,)),
+        "left": resident() - before,
+        "storages": storages,
         "heads": sum(model.anatomy.stack.heads),
     }
 
 
-def _trim() -> bool:
-    """Makes the allocator give free pages back to the system; False where it cannot be asked to."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):  # no glibc, or a system without a C library under that name
-        return False
-    return True
+def resident() -> int:
+    """Bytes of this process's resident memory, when what nobody refers to is gone."""
+    import psutil  # type: ignore[import-untyped]
+
+    gc.collect()
+    return int(psutil.Process().memory_info().rss)
 
 
 def storage_bytes(root: object, ignored: set[int] | None = None, closed: tuple[type, ...] = ()) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import html
 import inspect
 import threading
@@ -16,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from explorer import sites as addresses
+from explorer._memory import give_back, is_large
 from explorer.anatomy import Anatomy, Heads
 from explorer.capability import Capabilities, capabilities_of
 from explorer.discovery import is_pattern
@@ -51,7 +53,7 @@ class Model:
     switches, it switches back, also when it fails or is cancelled.
 
     Attributes:
-        hf: the plain transformers model.
+        hf: the plain transformers model, until `close`.
         tokenizer: its tokenizer, or None.
         processor: what was given for text and images together: a tokenizer, a processor, or None.
         name: what people call it.
@@ -61,7 +63,7 @@ class Model:
     """
 
     def __init__(self, hf: PreTrainedModel, tokenizer_or_processor: Any | None, name: str) -> None:
-        self.hf = hf
+        self._hf: PreTrainedModel | None = hf
         self.processor = tokenizer_or_processor
         reads_text = callable(getattr(tokenizer_or_processor, "convert_ids_to_tokens", None))
         self.tokenizer = tokenizer_or_processor if reads_text else getattr(tokenizer_or_processor, "tokenizer", None)
@@ -70,6 +72,29 @@ class Model:
         with self.lock:
             self.anatomy: Anatomy = examine(hf)
         self.capabilities: Capabilities = capabilities_of(self.anatomy, checked=False)
+
+    @property
+    def hf(self) -> PreTrainedModel:
+        """The plain transformers model.
+
+        Raises:
+            Refused: the model was closed.
+        """
+        if self._hf is None:
+            raise Refused(f"{self.name} was closed; open it again with explorer.load or explorer.attach.")
+        return self._hf
+
+    def close(self) -> None:
+        """Gives the model's memory back; every further use is refused.
+
+        Waits for a pass that is running. Traces keep what they recorded; what they would compute with the model
+        (logits of earlier positions, heads' outputs, the lens) is refused. A transformers model that somebody else
+        holds, or that is attached a second time, stays as it is for them. Closing twice is harmless.
+        """
+        with self.lock:
+            self._hf = None
+        gc.collect()
+        give_back()
 
     @property
     def device(self) -> torch.device:
@@ -200,6 +225,7 @@ class Model:
             Refused: an input or an edit cannot be used; the sentence says why.
         """
         given = prepare(self, inputs, decoder, images)
+        large = is_large(self, given)
         changes = checked_edits(edits)
         check_padding(changes, given.tokens, given.decoder)
         firings = Firings(changes)
@@ -220,6 +246,10 @@ class Model:
             keeper.finish(seen)
         trace = Trace(self, given, start.joined(seen), logits, changes, start, keeper)
         trace.fired = tuple(firings.counts)
+        if large:
+            trace.gives_back = True
+            del start  # a cache that was made from an earlier trace
+            give_back()
         return trace
 
     def next_token(self, inputs: Any, *, edits: Edit | Sequence[Edit] = (), reuse: Trace | None = None) -> NextToken:
@@ -306,10 +336,14 @@ class Model:
             raise Refused(f"{self.name} reads in both directions, so it predicts no next token.")
 
     def __repr__(self) -> str:
+        if self._hf is None:
+            return f"Model({self.name}, closed)"
         unchecked = "" if self.capabilities.checked else ", unchecked"
         return f"Model({self.name}, {self._dtype_name} on {self.device}{unchecked}, {self.anatomy!r})"
 
     def _repr_html_(self) -> str:
+        if self._hf is None:
+            return f"<b>{html.escape(self.name)} · closed</b>"
         heading = f"{self.name} · {self._dtype_name} · {self.device}"
         heading += "" if self.capabilities.checked else " · unchecked"
         return f"<b>{html.escape(heading)}</b>{self.anatomy._repr_html_()}"

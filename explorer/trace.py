@@ -10,6 +10,7 @@ from torch import Tensor
 
 from explorer import mixtures
 from explorer import sites as addresses
+from explorer._memory import give_back
 from explorer.anatomy import Heads
 from explorer.attention import AttentionCall
 from explorer.errors import Refused
@@ -45,7 +46,10 @@ class Trace:
         reused: how many positions were taken over from an earlier trace.
         reuse_note: why none were, where one was offered.
         positions: the positions that residual-like sites and logits hold, in order; None where they hold all.
+        gives_back: whether its memory goes back to the system with it, because it is large.
     """
+
+    gives_back = False
 
     def __init__(
         self,
@@ -71,6 +75,11 @@ class Trace:
         self._recording = recording
         self._pass_logits = logits
         self._logits: Tensor | None = None
+
+    def __del__(self) -> None:
+        if self.gives_back:
+            self.__dict__.clear()  # first what it holds, as far as nobody else does
+            give_back()
 
     @property
     def tokens(self) -> Tokens:

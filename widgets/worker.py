@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from explorer import Cancelled
+from explorer import Cancelled, Refused
 from explorer.control import controlled
 
 _log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class Worker:
     """The thread and its queue. One for each model, made by `worker_of`."""
 
     def __init__(self, name: str) -> None:
+        self._name = name
         self._state = threading.Condition()
         self._waiting: list[Job] = []
         self._running: list[Job] = []  # a background job and the foreground job it let go first
@@ -101,17 +102,20 @@ class Worker:
             owner: who asks, told apart by identity.
             slot: what is asked for; the newest request of a slot wins.
             work: called in the worker's thread with the job.
-            on_error: called there with what `work` raised, other than being cancelled.
+            on_error: called there with what `work` raised, other than being cancelled; called at once, here, where
+                the model was closed and the thread has ended.
             background: whether waiting foreground work may go first, between two passes.
             on_progress: called there with what the work reports (0..1, note).
         """
         job = Job(self, (id(owner), slot), work, background=background, on_error=on_error, on_progress=on_progress)
         with self._state:
-            if self._ended:
-                raise RuntimeError("the worker has ended because its model was closed")
-            self._drop(job.slot)
-            self._waiting.append(job)
-            self._state.notify_all()
+            ended = self._ended
+            if not ended:
+                self._drop(job.slot)
+                self._waiting.append(job)
+                self._state.notify_all()
+        if ended:
+            on_error(Refused(f"{self._name} was closed; open it again and give it to a new panel."))
         return job
 
     def cancel(self, owner: object, *slots: str) -> None:
