@@ -71,7 +71,7 @@ def attend(
         call = call.replaced(z=_changed(changes, prefix, "z", call.z.transpose(1, 2)).transpose(1, 2))
     if current is not None and (current.plan.kept is None or prefix in current.plan.kept):
         narrow = current.plan.narrow_call
-        current.recording.attention.setdefault(prefix, []).append(call if narrow is None else narrow(call))
+        current.recording.attention.setdefault(prefix, []).append(call if narrow is None else narrow(prefix, call))
     return call.z, None
 
 

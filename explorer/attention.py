@@ -33,6 +33,8 @@ class AttentionCall:
         sparse: whether the kernel chose keys by a rule of its own, so that no pattern can be computed.
         window: how far back the family told its kernel to look, or None; the mask is what counts.
         changed_pattern: (batch, head, query, key), the pattern an edit made, in place of the computed one.
+        since: (query,), the first key that each query sees of those up to its own, where a text was read piece by
+            piece and a window hides the older ones. None where they are all seen, or `mask` tells.
     """
 
     query: Tensor
@@ -48,6 +50,7 @@ class AttentionCall:
     sparse: bool = False
     window: int | None = None
     changed_pattern: Tensor | None = None
+    since: Tensor | None = None
 
     def replaced(self, **changes: Any) -> AttentionCall:
         """The same call with other values."""
@@ -110,6 +113,9 @@ class AttentionCall:
         elif self.causal and self.queries > 1:
             first = self.keys - self.queries
             hidden = torch.arange(self.keys, device=device)[None, :] > (row_index[:, None] + first)
+        if self.since is not None:
+            older = torch.arange(self.keys, device=device)[None, :] < self.since[row_index][:, None]
+            hidden = older if hidden is None else hidden | older
         return scores, hidden
 
     def _products(self, heads: Tensor, rows: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 The loop is our own, over the model's own cache: each step feeds what is new, reads the full row of logits after it
 and lets `Sampling` choose. Between two steps nothing is held: no lock, no hook, no grad mode, no context variable;
-a generation that is dropped half-way leaves a cache for the garbage collector and nothing in the model.
+a generation that is dropped half-way leaves a cache for the garbage collector and nothing in the model. What its
+passes compute can be kept (`record=`) and read as the trace of the text so far.
 
 It equals `transformers`' `generate()` with the same settings and the same state of the random generator, as far as
 settings go: what a model's `generation_config` asks for beyond the end-of-sequence ids is not applied.
@@ -27,12 +28,16 @@ from explorer._settings import Sampling, whole_number
 from explorer.control import checkpoint, controlled
 from explorer.edits import Edit, checked_edits
 from explorer.errors import Cancelled, Refused
-from explorer.planning import check_growing
+from explorer.growing import Growing, at_step, started
+from explorer.planning import Firings, check_growing
+from explorer.recording import Plan, recording
 from explorer.sampling import Distribution, NextToken
 from explorer.tokens import Token, Tokens, labels, read_ids
 
 if TYPE_CHECKING:
     from explorer.model import Model
+    from explorer.record import Record
+    from explorer.trace import Trace
 
 # What families call the cache that a pass gives back and the next one takes.
 _CACHES = ("past_key_values", "cache_params", "state")
@@ -73,6 +78,7 @@ def generate(
     edits: Edit | Sequence[Edit] = (),
     alternatives: int = 8,
     cancel: threading.Event | None = None,
+    record: Record | str | Sequence[str] | bool | None = None,
 ) -> Generation:
     """Writes on from `text`; iterate over the result to get one `Step` per token.
 
@@ -86,11 +92,13 @@ def generate(
             same edits would say.
         alternatives: how many likeliest tokens each step reports.
         cancel: ends the generation when it is set, before the model's next layer.
+        record: what every pass keeps for `Generation.trace`. None (or False) keeps nothing and costs nothing; True
+            keeps what a trace keeps by itself; anything else means what it means in `Model.trace`.
 
     Raises:
         Refused: the model does not write on from a text, the prompt is empty or too long, a number is out of
-            range, or an edit needs the whole text at once or names positions that are never reached. Nothing has
-            run then.
+            range, an edit needs the whole text at once or names positions that are never reached, or something is
+            to be recorded that a text that grows does not have. Nothing has run then.
         TypeError: an argument of a wrong type.
     """
     if settings is None:
@@ -107,8 +115,10 @@ def generate(
         )
     prompt = model.read(text)
     changes = checked_edits(edits)
-    check_growing(model.anatomy, changes, len(prompt) + limit - 1)
-    return Generation(model, prompt, settings, limit, shown, cancel, changes)
+    positions = len(prompt) + limit - 1
+    check_growing(model.anatomy, changes, positions)
+    passes = started(model, record, changes, prompt.ids, positions)
+    return Generation(model, prompt, settings, limit, shown, cancel, changes, *passes)
 
 
 class Generation(Iterator[Step]):
@@ -133,7 +143,9 @@ class Generation(Iterator[Step]):
         limit: int,
         alternatives: int,
         cancel: threading.Event | None,
-        edits: tuple[Edit, ...] = (),
+        edits: tuple[Edit, ...],
+        todo: Plan,
+        growing: Growing | None,
     ) -> None:
         self.edits = edits
         self.fired = [0] * len(edits)
@@ -146,6 +158,8 @@ class Generation(Iterator[Step]):
         self._limit = limit
         self._alternatives = alternatives
         self._cancel = cancel
+        self._todo = todo
+        self._growing = growing
         self._stop = threading.Event()
         self._turn = threading.Lock()  # held within a step, so that two threads cannot feed one cache
         # On the CPU, so that a seed means the same draw wherever the model runs.
@@ -170,6 +184,26 @@ class Generation(Iterator[Step]):
     def tokens(self) -> Tokens:
         """The tokens written so far, one per step, the pieces of each character together."""
         return Tokens(self._shown, self.text)
+
+    def trace(self) -> Trace:
+        """A trace of what was read so far: the prompt and all that was written but its last token.
+
+        It can be read after any step, also while the generation goes on, from any thread. It has the sites, shapes
+        and accessors of `model.trace` of the same ids, and the same numbers to rounding; it holds what the passes of
+        the generation computed and runs nothing. Later steps do not change it. Traces share their memory.
+
+        Where rotary angles depend on the length of the text (dynamic, longrope), or a model's cache is no exact one,
+        the numbers are those the generation had, as `transformers`' own `generate()` has them.
+
+        Raises:
+            Refused: nothing was asked to be recorded, or no step was taken yet.
+        """
+        if self._growing is None:
+            raise Refused(
+                "This generation recorded nothing; generate with record=True, or with the sites to keep, to read its "
+                "trace."
+            )
+        return self._growing.trace(self.edits, self.fired)
 
     def stop(self) -> None:
         """Ends the generation, a running pass before its next layer. From any thread, as often as you like."""
@@ -247,7 +281,7 @@ class Generation(Iterator[Step]):
         if "use_cache" in self._accepted:
             options["use_cache"] = True
         if "logits_to_keep" in self._accepted:
-            options["logits_to_keep"] = 1
+            options["logits_to_keep"] = 1 if self._growing is None else self._growing.logits_to_keep
         fed, offset = so_far, 0
         if self._cache is not None:
             name, cache = self._cache
@@ -255,12 +289,18 @@ class Generation(Iterator[Step]):
             fed, offset = so_far[-1:], len(so_far) - 1
         ids = torch.tensor([list(fed)], device=model.device)
         controller = _Stops(self, contextvars.copy_context())
-        stoppable = model.stoppable(self.edits, offset, growing=True)
-        with model.lock, torch.no_grad(), controlled(controller), stoppable as firings:
-            output = model.hf(input_ids=ids, **options)
+        firings = Firings(self.edits)
+        todo = at_step(self._todo, model, self.edits, firings, offset)
+        with model.lock, torch.no_grad(), controlled(controller):
+            if self._growing is not None:
+                todo = self._growing.into(todo, so_far, len(fed))
+            with recording(model.hf, todo) as seen:
+                output = model.hf(input_ids=ids, **options)
             name = next((name for name in _CACHES if output.get(name) is not None), "")
             self._cache = (name, output[name]) if name else None
             logits: torch.Tensor = output.logits[0, -1].float().cpu()
+            if self._growing is not None:
+                self._growing.take(seen, output.logits)
         self.fired = [sum(both) for both in zip(self.fired, firings.counts, strict=True)]
         if offset == 0:
             firings.check(growing=True)

@@ -281,12 +281,14 @@ class Model:
         max_new_tokens: int = 40,
         *,
         edits: Edit | Sequence[Edit] = (),
+        record: Record | str | Sequence[str] | bool | None = None,
     ) -> Generation:
         """Writes on from `text`, one token for each iteration; see `explorer.generation.generate`."""
         from explorer.generation import generate
         from explorer.sampling import Sampling
 
-        return generate(self, text, Sampling() if settings is None else settings, max_new_tokens, edits=edits)
+        settings = Sampling() if settings is None else settings
+        return generate(self, text, settings, max_new_tokens, edits=edits, record=record)
 
     def attribute(
         self,

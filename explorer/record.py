@@ -158,7 +158,7 @@ class Keeper:
             self.positions = tuple(checked_indices("positions", self._record.positions, count))
         return self.positions
 
-    def _call(self, call: AttentionCall) -> AttentionCall:
+    def _call(self, _prefix: str, call: AttentionCall) -> AttentionCall:
         names = ("query", "key", "value", "z", "mask", "sinks", "bias", "changed_pattern")
         moved = {name: self._moved(value) for name in names if (value := getattr(call, name)) is not None}
         return call.replaced(**moved)

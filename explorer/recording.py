@@ -41,7 +41,7 @@ class Plan:
         outputs: paths of modules whose whole output is kept.
         stops: paths of modules before which cancelled work stops.
         narrow: what is kept of an activation, from its site and value; None for all of it.
-        narrow_call: what is kept of an attention call; None for all of it.
+        narrow_call: what is kept of an attention call, from its prefix and itself; None for all of it.
         changes: site -> where it is seen and how it is changed there, in order.
         heads: site of an attention call -> how it is changed.
         order: sites in the order of a pass: of those that are seen at one place, an earlier one is recorded before
@@ -57,7 +57,7 @@ class Plan:
     outputs: Iterable[str] = ()
     stops: Iterable[str] = ()
     narrow: Callable[[str, Tensor], Tensor] | None = None
-    narrow_call: Callable[[AttentionCall], AttentionCall] | None = None
+    narrow_call: Callable[[str, AttentionCall], AttentionCall] | None = None
     changes: Mapping[str, tuple[Place, Change]] = field(default_factory=dict)
     heads: Mapping[str, Change] = field(default_factory=dict)
     order: Iterable[str] = ()

@@ -201,7 +201,8 @@ def _unrecorded(model: Model, trace: Trace, todo: Plan | None) -> str:
         if not parts:
             return "the earlier trace did not keep every layer's keys and values"
         for (call,) in parts:
-            if call.mask is not None or not call.causal or call.bias is not None or call.sparse:
+            own = call.mask is not None or call.since is not None or call.bias is not None
+            if own or not call.causal or call.sparse:
                 return "the attention of the earlier trace has a mask, bias or rule of its own"
             if call.changed_pattern is not None:
                 return "one of the two passes is edited"

@@ -70,7 +70,7 @@ def joined(earlier: Recording, seen: Recording, length: int) -> Recording:
     outputs = {
         path: (
             *_first(parts_of(earlier.outputs, path), length, _states, _narrow_output),
-            _like(output, tensors_of(output)),
+            like(output, tensors_of(output)),
         )
         for path, output in seen.outputs.items()
         if path in earlier.outputs
@@ -147,7 +147,8 @@ def tensors_of(output: Any) -> list[Tensor]:
     return [output] if isinstance(output, Tensor) else list(output)
 
 
-def _like(output: Any, tensors: Sequence[Tensor]) -> Any:
+def like(output: Any, tensors: Sequence[Tensor]) -> Any:
+    """The same kind of output with other tensors, as `tensors_of` gives them."""
     if isinstance(output, ModelOutput):
         return type(output)(**{next(iter(output)): tensors[0]})
     return tensors[0] if isinstance(output, Tensor) else type(output)(tensors)
@@ -158,8 +159,8 @@ def _states(output: Any) -> int:
 
 
 def _narrow_output(output: Any, length: int) -> Any:
-    return _like(output, [_narrow(tensor, length) for tensor in tensors_of(output)])
+    return like(output, [_narrow(tensor, length) for tensor in tensors_of(output)])
 
 
 def _join_outputs(parts: Sequence[Any]) -> Any:
-    return _like(parts[-1], [along(tensors) for tensors in zip(*map(tensors_of, parts), strict=True)])
+    return like(parts[-1], [along(tensors) for tensors in zip(*map(tensors_of, parts), strict=True)])

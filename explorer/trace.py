@@ -60,6 +60,8 @@ class Trace:
         edits: tuple[Edit, ...],
         start: Start | None = None,
         keeper: Keeper | None = None,
+        *,
+        growing: bool = False,
     ) -> None:
         self.batch = inputs.tokens
         self.decoder = inputs.decoder
@@ -70,6 +72,7 @@ class Trace:
         self._state = None if start is None else start.state
         self.positions = None if keeper is None else keeper.positions
         self._narrowed = keeper is not None
+        self._growing = growing
         self._model = model
         self._inputs = inputs
         self._recording = recording
@@ -322,6 +325,11 @@ class Trace:
     def _replayed(self, site: Site) -> Tensor:
         prefix = site.address.rpartition(".")[0]
         received = self._recording.replays.get(prefix)
+        if received is None and self._growing:
+            raise Refused(
+                f"{site.address} was not recorded while the text was written: this family gives weights only when a "
+                "whole text is read. Read them from model.trace(trace.ids, edits=trace.edits)."
+            )
         if received is None:
             raise Refused(f"{site.address} was not recorded; ask for it with record=['{prefix}.z'].")
         assert site.heads is not None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 # Before transformers is imported: no test may reach a hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,7 +36,17 @@ def snapshot(hf: torch.nn.Module) -> dict[str, Any]:
     """Everything about a model that a call must leave as it was."""
     return {
         "hooks": {
-            name: (list(m._forward_hooks), list(m._forward_pre_hooks), list(m._backward_hooks))
+            name: [
+                list(getattr(m, kind).items())
+                for kind in (
+                    "_forward_hooks",
+                    "_forward_pre_hooks",
+                    "_forward_hooks_with_kwargs",
+                    "_forward_pre_hooks_with_kwargs",
+                    "_backward_hooks",
+                    "_backward_pre_hooks",
+                )
+            ]
             for name, m in hf.named_modules()
         },
         "training": {name: m.training for name, m in hf.named_modules()},
@@ -43,8 +56,19 @@ def snapshot(hf: torch.nn.Module) -> dict[str, Any]:
         "grads": {name: p.grad is None for name, p in hf.named_parameters()},
         "versions": {name: p._version for name, p in hf.named_parameters()},
         "grad_mode": torch.is_grad_enabled(),
+        "buffers": {name: (id(b), b._version) for name, b in hf.named_buffers()},
         "random": torch.get_rng_state().tolist(),
-        "use_cache": hf.config.use_cache if hasattr(hf.config, "use_cache") else None,
+        "other_random": (random.getstate(), np.random.get_state()[1].tolist()),  # type: ignore[union-attr]
+        "config": hf.config.to_dict(),
+        "generation_config": repr(getattr(hf, "generation_config", None)),
+    }
+
+
+def weights(hf: torch.nn.Module) -> dict[str, str]:
+    """A hash of each weight and buffer, bit for bit."""
+    return {
+        name: hashlib.sha256(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+        for name, tensor in hf.state_dict().items()
     }
 
 
