@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from explorer import control
+from explorer import adapters, control
+from explorer.adapters import AS_IT_IS, Adapter
 from explorer.edits import Edit, checked_edits
 from explorer.errors import Refused
 from explorer.tokens import Token, Tokens, labels, read_text
@@ -91,6 +92,7 @@ def attribute(
     steps: int = 50,
     baseline: str = "mean",
     hold_first: bool = True,
+    adapter: Adapter = AS_IT_IS,
 ) -> Attribution:
     """Scores every token of `text` for the next token `target`.
 
@@ -113,6 +115,8 @@ def attribute(
             given it. Language models park attention on the first token (Xiao et al. 2023, "attention sinks");
             moving it breaks that off midway and the integral does not converge: on the sample model the delta
             is then larger than the logit itself. A prompt of one token is never held.
+        adapter: the adapter that acts in every pass; None for the plain weights. By default those that the model
+            has on.
 
     Raises:
         Refused: the model predicts no next token, or an argument is not one of those above.
@@ -129,26 +133,24 @@ def attribute(
     tokens = model.read(text)
     ids = torch.tensor([tokens.ids], device=model.device)
     if target is None:
-        target_id = int(model.next_token(text, edits=changes).logits.argmax())
+        target_id = int(model.next_token(text, edits=changes, adapter=adapter).logits.argmax())
     else:
         target_id = token_id(model, target, "target")
     against_id = None if against is None else token_id(model, against, "against")
     if against_id == target_id:
         raise Refused("against is the same token as target, so there is no difference to explain.")
     embed = model.hf.get_input_embeddings()
-    with torch.no_grad():
+    with model.lock, torch.no_grad(), adapters.using(model.hf, adapter) as adapted:
         embeddings = embed(ids)
-    explain = _Explained(model, target_id, against_id, changes)
+        mean = embed(torch.arange(model.vocabulary, device=ids.device)).mean(dim=0) if baseline == "mean" else 0.0
+    explain = _Explained(model, target_id, against_id, changes, adapted)
     if method == "input_x_gradient":
         scores, difference, delta = *_input_x_gradient(explain, embeddings), None
     else:
         hold_first = hold_first and len(tokens) > 1
-        with torch.no_grad():
-            start = torch.zeros_like(embeddings)
-            if baseline == "mean":
-                start += embed(torch.arange(model.vocabulary, device=ids.device)).mean(dim=0)
-            if hold_first:
-                start[:, 0] = embeddings[:, 0]
+        start = torch.zeros_like(embeddings) + mean
+        if hold_first:
+            start[:, 0] = embeddings[:, 0]
         scores, difference, delta = _integrated_gradients(explain, embeddings, start, steps)
     integrated = method == "integrated_gradients"
     held = ", first token held" if hold_first else ""
@@ -193,8 +195,16 @@ def token_id(model: Model, token: str | int, argument: str) -> int:
 class _Explained:
     """The explained number as a function of input embeddings (batch, position, width) -> (batch,)."""
 
-    def __init__(self, model: Model, target: int, against: int | None, edits: tuple[Edit, ...] = ()) -> None:
+    def __init__(
+        self,
+        model: Model,
+        target: int,
+        against: int | None,
+        edits: tuple[Edit, ...] = (),
+        adapter: Adapter | adapters.State = AS_IT_IS,
+    ) -> None:
         self._model = model
+        self._adapter = adapter
         self._edits = edits
         self._target = target
         self._against = against
@@ -204,7 +214,7 @@ class _Explained:
     def __call__(self, embeddings: Tensor) -> Tensor:
         if self.expected:
             control.report(min(1.0, self.evaluations / self.expected), "integrated gradients")
-        with self._model.lock, self._model.stoppable(self._edits):
+        with self._model.lock, self._model.stoppable(self._edits, adapter=self._adapter):
             logits = self._model.run(inputs_embeds=embeddings)
         assert logits is not None  # models without a head were refused
         self.evaluations += embeddings.shape[0]

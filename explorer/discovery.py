@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from explorer.adapters import wrapped, wrappers
+
 # Of the largest entry of a sum; rounding in the model's own dtype comes on top.
 _TOLERANCE = 2e-4
 
@@ -95,9 +97,13 @@ def watching(model: nn.Module, places: tuple[int, int]) -> Iterator[list[Call]]:
         call.weights = next((_copy(value) for value in values[1:] if is_pattern(value)), None)
 
     with ExitStack() as undo:
+        adapted = wrappers(model)
         for path, module in model.named_modules():
-            weight = getattr(module, "weight", None)
-            leaf = not list(module.children()) and isinstance(weight, Tensor) and weight.dim() == 2
+            if any(path.startswith(f"{outer}.") for outer in adapted):
+                continue  # a module with its adapters is one part: what lies inside differs with the adapter
+            core = wrapped(module)
+            weight = getattr(core, "weight", None)
+            leaf = not list(core.children()) and isinstance(weight, Tensor) and weight.dim() == 2
             undo.callback(module.register_forward_pre_hook(before(path, leaf), with_kwargs=True).remove)
             undo.callback(module.register_forward_hook(after, with_kwargs=True).remove)
         yield calls

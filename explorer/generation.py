@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from explorer import adapters
 from explorer._pieces import pieces_of
 from explorer._settings import Sampling, whole_number
+from explorer.adapters import AS_IT_IS, Adapter
 from explorer.control import checkpoint, controlled
 from explorer.edits import Edit, checked_edits
 from explorer.errors import Cancelled, Refused
@@ -79,6 +81,7 @@ def generate(
     alternatives: int = 8,
     cancel: threading.Event | None = None,
     record: Record | str | Sequence[str] | bool | None = None,
+    adapter: Adapter = AS_IT_IS,
 ) -> Generation:
     """Writes on from `text`; iterate over the result to get one `Step` per token.
 
@@ -94,6 +97,8 @@ def generate(
         cancel: ends the generation when it is set, before the model's next layer.
         record: what every pass keeps for `Generation.trace`. None (or False) keeps nothing and costs nothing; True
             keeps what a trace keeps by itself; anything else means what it means in `Model.trace`.
+        adapter: the adapter that acts in every pass; None for the plain weights. By default those that the model
+            has on now, also if it is switched before the last step.
 
     Raises:
         Refused: the model does not write on from a text, the prompt is empty or too long, a number is out of
@@ -118,7 +123,8 @@ def generate(
     positions = len(prompt) + limit - 1
     check_growing(model.anatomy, changes, positions)
     passes = started(model, record, changes, prompt.ids, positions)
-    return Generation(model, prompt, settings, limit, shown, cancel, changes, *passes)
+    with model.lock, adapters.using(model.hf, adapter) as adapted:
+        return Generation(model, prompt, settings, limit, shown, cancel, changes, *passes, adapted)
 
 
 class Generation(Iterator[Step]):
@@ -146,7 +152,9 @@ class Generation(Iterator[Step]):
         edits: tuple[Edit, ...],
         todo: Plan,
         growing: Growing | None,
+        adapted: adapters.State,
     ) -> None:
+        self._adapted = adapted
         self.edits = edits
         self.fired = [0] * len(edits)
         self.prompt = prompt
@@ -291,9 +299,10 @@ class Generation(Iterator[Step]):
         controller = _Stops(self, contextvars.copy_context())
         firings = Firings(self.edits)
         todo = at_step(self._todo, model, self.edits, firings, offset)
-        with model.lock, torch.no_grad(), controlled(controller):
+        adapted = adapters.using(model.hf, self._adapted)
+        with model.lock, torch.no_grad(), controlled(controller), adapted as acting:
             if self._growing is not None:
-                todo = self._growing.into(todo, so_far, len(fed))
+                todo = self._growing.into(todo, so_far, len(fed), acting)
             with recording(model.hf, todo) as seen:
                 output = model.hf(input_ids=ids, **options)
             name = next((name for name in _CACHES if output.get(name) is not None), "")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from explorer import adapters
 from explorer.attention import AttentionCall
 from explorer.edits import Apply, Edit
 from explorer.errors import Refused
@@ -109,6 +110,7 @@ class Growing:
         self._shapes: dict[str, Any] = {}
         self._windowed: set[str] = set()
         self._state = _NO_STATE
+        self._adapted = adapters.State()
         self._last: Tensor | None = None
         self._late = model.accepts("logits_to_keep") and model.anatomy.backbone is not None
         self._guard = threading.Lock()  # rows are added and read in different threads; never held during a pass
@@ -126,14 +128,16 @@ class Growing:
         """For the model's forward: the last position's logits, or all (0) where they cannot be computed later."""
         return 1 if self._late else 0
 
-    def into(self, todo: Plan, ids: Sequence[int], fed: int) -> Plan:
+    def into(self, todo: Plan, ids: Sequence[int], fed: int, adapted: adapters.State) -> Plan:
         """The plan, keeping of each attention call what is new. Hold the lock.
 
         Args:
             todo: the plan of the pass.
             ids: of all positions that will have been read after it.
             fed: how many of them the pass is given; the others are in its cache.
+            adapted: the adapters that act in it.
         """
+        self._adapted = adapted
         state = state_of(self._model.hf)
         self._state = state if not self.ids or state == self._state else _NO_STATE
         self._pass = _Pass(list(ids), fed, len(ids) - len(self.ids))
@@ -187,6 +191,7 @@ class Growing:
             edits,
             Start(given.arguments, state=state),
             self._keeper,
+            self._adapted,
             growing=True,
         )
         trace.fired = tuple(fired)

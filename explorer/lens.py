@@ -160,7 +160,7 @@ def _short(trace: Trace, stack: Stack) -> Iterator[Mapping[str, Any]]:
     """
     model = trace.model
     paths = list(dict.fromkeys(layer.path for layer in stack.layers))
-    with model.lock, torch.no_grad():
+    with trace.as_it_ran(), torch.no_grad():
         with recording(model.hf, Plan(outputs=paths)) as seen:
             answer = model.run(**_blank(model, 1, _SHORT))
         outputs = {path: seen.outputs[path] for path in paths}

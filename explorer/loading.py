@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedModel
 
-from explorer import samples
+from explorer import adapters, samples
 from explorer.errors import Refused
 from explorer.light_check import checked
 from explorer.model import Model
@@ -33,6 +33,7 @@ def load(
     dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
     revision: str | None = None,
+    adapter: str | Path | Mapping[str, str | Path] | None = None,
     task: str | None = None,
     check: bool = True,
 ) -> Model:
@@ -45,6 +46,8 @@ def load(
             elsewhere.
         device: such as "cuda"; the CPU by default.
         revision: branch, tag or commit of a Hub id.
+        adapter: folder or Hub id of an adapter (LoRA, or what else PEFT injects), which is turned on; or several by
+            the names they will have, the first of which is turned on. `model.trace(text, adapter=name)` switches.
         task: "causal", "masked", "seq2seq", "classification", "embedding" or "vision"; by default what the
             config's architecture says.
         check: prove a few layers on a few tokens (see `Model.capabilities`); `Model.check` proves all.
@@ -75,14 +78,19 @@ def load(
         raise
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise Refused(f"source={name!r} could not be opened: {_first_sentence(error)}") from error
-    return _opened(Model(hf.to(place), processor, title), check)
+    model = Model(hf.to(place), processor, title)
+    for name, folder in _adapters(adapter).items():
+        model.add_adapter(folder, name)
+    if model.adapters:
+        adapters.switch(model.hf, model.adapters[0])
+    return _opened(model, check)
 
 
 def attach(model: PreTrainedModel, tokenizer_or_processor: Any | None = None, *, check: bool = True) -> Model:
     """Takes a transformers model that is already in memory, without copying or changing it.
 
     Args:
-        model: any transformers model.
+        model: any transformers model, or PEFT's wrapper around one.
         tokenizer_or_processor: its tokenizer, image processor, or a processor that holds both; without one the
             model is given token ids and pixel values.
         check: prove a few layers on a few tokens (see `Model.capabilities`); `Model.check` proves all.
@@ -91,6 +99,7 @@ def attach(model: PreTrainedModel, tokenizer_or_processor: Any | None = None, *,
         Refused: the model does not pass its check.
         TypeError: `model` is not a transformers model.
     """
+    model = adapters.unwrapped(model)
     if not isinstance(model, PreTrainedModel):
         raise TypeError(
             f"model is a {type(model).__name__}; attach takes a transformers PreTrainedModel. "
@@ -98,6 +107,12 @@ def attach(model: PreTrainedModel, tokenizer_or_processor: Any | None = None, *,
         )
     name = getattr(model.config, "_name_or_path", "") or type(model).__name__
     return _opened(Model(model, tokenizer_or_processor, Path(name).name), check)
+
+
+def _adapters(adapter: str | Path | Mapping[str, str | Path] | None) -> dict[str, str | Path]:
+    if adapter is None:
+        return {}
+    return dict(adapter) if isinstance(adapter, Mapping) else {adapters.default_name(adapter): adapter}
 
 
 def _opened(model: Model, check: bool) -> Model:

@@ -10,14 +10,18 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from explorer import adapters
 from explorer import sites as addresses
 from explorer._memory import give_back, is_large
+from explorer.adapters import AS_IT_IS, Adapter
+from explorer.adapters import State as Adapted
 from explorer.anatomy import Anatomy, Heads
 from explorer.capability import Capabilities, capabilities_of
 from explorer.discovery import is_pattern
@@ -130,8 +134,39 @@ class Model:
         with evaluating(self.hf):
             yield
 
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names of the adapters beside the weights."""
+        return adapters.names(self.hf)
+
+    def add_adapter(self, source: str | Path, name: str | None = None) -> str:
+        """Puts an adapter (LoRA, or what else PEFT injects into modules) beside the weights, turned off.
+
+        Use it for one call: `model.trace(text, adapter=name)`.
+
+        Args:
+            source: a folder or Hub id with `adapter_config.json` and `adapter_model.safetensors`.
+            name: what it will be called; its folder's name by default.
+
+        Returns:
+            The name.
+
+        Raises:
+            Refused: it cannot be read, does not fit this model, or the name is taken; the model is then as it was.
+        """
+        chosen = adapters.default_name(source) if name is None else name
+        with self.lock:
+            adapters.add(self.hf, source, chosen, self.name)
+        return chosen
+
     @contextmanager
-    def stoppable(self, edits: Edit | Sequence[Edit] = (), offset: int = 0, growing: bool = False) -> Iterator[Firings]:
+    def stoppable(
+        self,
+        edits: Edit | Sequence[Edit] = (),
+        offset: int = 0,
+        growing: bool = False,
+        adapter: Adapter | Adapted = AS_IT_IS,
+    ) -> Iterator[Firings]:
         """Passes inside the block run in evaluation mode, with `edits`, and stop when they are cancelled.
 
         Hold the lock.
@@ -140,6 +175,7 @@ class Model:
             edits: how the passes are changed.
             offset: how many positions the model read before (a cache holds them).
             growing: whether the text goes on after the pass; edits may then name positions it does not reach.
+            adapter: which adapter acts, or the state of an earlier pass.
 
         Yields:
             How often each edit acted.
@@ -151,18 +187,16 @@ class Model:
         firings = Firings(changes)
         stops = [layer.path for layer in layers_of(self.anatomy)]
         record = needs_stream(changes, self.anatomy)
-        with recording(
-            self.hf,
-            plan(
-                self.anatomy,
-                record=record,
-                edits=changes,
-                firings=firings,
-                offset=offset,
-                growing=growing,
-                stops=stops,
-            ),
-        ):
+        todo = plan(
+            self.anatomy,
+            record=record,
+            edits=changes,
+            firings=firings,
+            offset=offset,
+            growing=growing,
+            stops=stops,
+        )
+        with adapters.using(self.hf, adapter), recording(self.hf, todo):
             yield firings
         if offset == 0 and not growing:
             firings.check()
@@ -202,6 +236,7 @@ class Model:
         edits: Edit | Sequence[Edit] = (),
         record: Record | str | Sequence[str] | None = None,
         reuse: Trace | None = None,
+        adapter: Adapter = AS_IT_IS,
     ) -> Trace:
         """Runs one pass and keeps what it computed.
 
@@ -237,14 +272,14 @@ class Model:
         todo = plan(self.anatomy, record=sites, edits=changes, firings=firings, stops=stops)
         if keeper is not None:
             todo = keeper.into(todo, needed)
-        with self.lock, torch.no_grad():
+        with self.lock, torch.no_grad(), adapters.using(self.hf, adapter) as adapted:
             start = starting(self, given, reuse, todo, changes, narrowed=keeper is not None)
             with recording(self.hf, todo) as seen:
                 logits = self.run(**start.arguments)
         firings.check()
         if keeper is not None:
             keeper.finish(seen)
-        trace = Trace(self, given, start.joined(seen), logits, changes, start, keeper)
+        trace = Trace(self, given, start.joined(seen), logits, changes, start, keeper, adapted)
         trace.fired = tuple(firings.counts)
         if large:
             trace.gives_back = True
@@ -252,13 +287,21 @@ class Model:
             give_back()
         return trace
 
-    def next_token(self, inputs: Any, *, edits: Edit | Sequence[Edit] = (), reuse: Trace | None = None) -> NextToken:
+    def next_token(
+        self,
+        inputs: Any,
+        *,
+        edits: Edit | Sequence[Edit] = (),
+        reuse: Trace | None = None,
+        adapter: Adapter = AS_IT_IS,
+    ) -> NextToken:
         """What the model would say next: the full row of logits after the last position.
 
         Args:
             inputs: as in `trace`.
             edits: as in `trace`.
             reuse: as in `trace`.
+            adapter: as in `trace`.
 
         Raises:
             Refused: the model has no vocabulary head, or the input is refused as in `trace`.
@@ -267,7 +310,7 @@ class Model:
 
         self.require_next_token()
         given = prepare(self, inputs)
-        with self.lock, torch.no_grad():
+        with self.lock, torch.no_grad(), adapters.using(self.hf, adapter):
             start = starting(self, given, reuse, None, checked_edits(edits))
             with self.stoppable(edits):
                 logits = self.run(**start.arguments)
@@ -282,13 +325,14 @@ class Model:
         *,
         edits: Edit | Sequence[Edit] = (),
         record: Record | str | Sequence[str] | bool | None = None,
+        adapter: Adapter = AS_IT_IS,
     ) -> Generation:
         """Writes on from `text`, one token for each iteration; see `explorer.generation.generate`."""
         from explorer.generation import generate
         from explorer.sampling import Sampling
 
         settings = Sampling() if settings is None else settings
-        return generate(self, text, settings, max_new_tokens, edits=edits, record=record)
+        return generate(self, text, settings, max_new_tokens, edits=edits, record=record, adapter=adapter)
 
     def attribute(
         self,
@@ -340,15 +384,26 @@ class Model:
     def __repr__(self) -> str:
         if self._hf is None:
             return f"Model({self.name}, closed)"
-        unchecked = "" if self.capabilities.checked else ", unchecked"
-        return f"Model({self.name}, {self._dtype_name} on {self.device}{unchecked}, {self.anatomy!r})"
+        words = [self.name, f"{self._dtype_name} on {self.device}", *self._notes, repr(self.anatomy)]
+        return f"Model({', '.join(words)})"
 
     def _repr_html_(self) -> str:
         if self._hf is None:
             return f"<b>{html.escape(self.name)} · closed</b>"
-        heading = f"{self.name} · {self._dtype_name} · {self.device}"
-        heading += "" if self.capabilities.checked else " · unchecked"
+        heading = " · ".join([self.name, self._dtype_name, str(self.device), *self._notes])
         return f"<b>{html.escape(heading)}</b>{self.anatomy._repr_html_()}"
+
+    @property
+    def _notes(self) -> list[str]:
+        """What a reader should know beside the name, the dtype and the device."""
+        notes = []
+        if self.adapters:
+            on = adapters.state(self.hf).names
+            held = [f"{name} (on)" if name in on else name for name in self.adapters]
+            notes.append(f"adapters {', '.join(held)}")
+        if not self.capabilities.checked:
+            notes.append("unchecked")
+        return notes
 
     @property
     def _dtype_name(self) -> str:

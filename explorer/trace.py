@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from explorer import mixtures
+from explorer import adapters, mixtures
 from explorer import sites as addresses
 from explorer._memory import give_back
 from explorer.anatomy import Heads
@@ -60,6 +61,7 @@ class Trace:
         edits: tuple[Edit, ...],
         start: Start | None = None,
         keeper: Keeper | None = None,
+        adapted: adapters.State | None = None,
         *,
         growing: bool = False,
     ) -> None:
@@ -73,6 +75,7 @@ class Trace:
         self.positions = None if keeper is None else keeper.positions
         self._narrowed = keeper is not None
         self._growing = growing
+        self._adapted = adapters.State() if adapted is None else adapted
         self._model = model
         self._inputs = inputs
         self._recording = recording
@@ -199,7 +202,7 @@ class Trace:
             z = self._of_attention(addresses.parse(f"{prefix}.z", self._model.anatomy))
             given = z.reshape(*z.shape[:2], -1)
         projection = self._model.hf.get_submodule(attention.projection)
-        with self._model.lock, torch.no_grad(), self._model.evaluating():
+        with self.as_it_ran(), torch.no_grad(), self._model.evaluating():
             if not self._narrowed:
                 return head_outputs(projection, given, chosen, attention.heads)
             # Kept elsewhere or in another dtype: there and back.
@@ -211,7 +214,8 @@ class Trace:
     def logits(self) -> Tensor:
         """(batch, position, vocabulary): computed from the stored hidden state by the model's own head."""
         if self._logits is None:
-            logits = self._model.logits_of(self._recording, self._pass_logits)
+            with self.as_it_ran():
+                logits = self._model.logits_of(self._recording, self._pass_logits)
             if self.positions is not None and logits is self._pass_logits:
                 logits = logits[:, list(self.positions)]
             self._logits = logits
@@ -238,6 +242,21 @@ class Trace:
     def model(self) -> Model:
         """The model that made this trace."""
         return self._model
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names of the adapters that acted in the pass."""
+        return self._adapted.names
+
+    @contextmanager
+    def as_it_ran(self) -> Iterator[None]:
+        """The model locked and with the adapters of this pass, for what is computed late.
+
+        Raises:
+            Refused: one of them is gone.
+        """
+        with self._model.lock, adapters.using(self._model.hf, self._adapted):
+            yield
 
     def lens(self, *, layers: Chosen = None, positions: Chosen = None, k: int = 5) -> pd.DataFrame:
         """What each layer would say next if it were the last; see `explorer.lens.lens`."""
@@ -333,7 +352,8 @@ class Trace:
         if received is None:
             raise Refused(f"{site.address} was not recorded; ask for it with record=['{prefix}.z'].")
         assert site.heads is not None
-        return self._model.replay(site.heads, received)
+        with self.as_it_ran():
+            return self._model.replay(site.heads, received)
 
     def experts(self, layer: int, *, stack: str | None = None) -> Tensor:
         """Which experts a mixture's router chose, (batch, position, k), in the router's own order.
@@ -362,4 +382,5 @@ class Trace:
         shown = repr(self.batch[0].text[:60]) if self.batch else "an image"
         more = f" and {len(self.batch) - 1} more" if len(self.batch) > 1 else ""
         changed = f", {len(self.edits)} edits" if self.edits else ""
+        changed += f", adapter {' and '.join(self.adapters)}" if self.adapters else ""
         return f"Trace({self._model.name}, {len(self)} tokens: {shown}{more}{changed})"

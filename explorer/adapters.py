@@ -1,0 +1,364 @@
+"""Adapters (LoRA and what else PEFT injects) beside one copy of the weights, switched for one call.
+
+PEFT wraps the modules that an adapter changes; which adapter acts is a setting of each wrapper. `using` sets it inside
+a block and puts back what it found, and a `State` remembers it, so that what a trace computes late is computed as its
+pass was. An adapter that is off leaves a wrapper that does nothing but call the module it wraps.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from explorer.errors import Refused
+
+_SETTINGS = ("_active_adapter", "_disable_adapters")
+_WEIGHTS = "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+
+
+class AsItIs(enum.Enum):
+    """Stands for "whichever adapters the model has on"."""
+
+    AS_IT_IS = "as it is"
+
+    def __repr__(self) -> str:
+        return "AS_IT_IS"
+
+
+AS_IT_IS = AsItIs.AS_IT_IS
+Adapter = str | None | AsItIs
+
+
+@dataclass(frozen=True)
+class State:
+    """Which adapters a pass ran with.
+
+    Attributes:
+        names: of those that acted.
+        settings: of each wrapper, as PEFT keeps them; a trace must not keep a closed model's weights alive.
+        configs: PEFT's description of each adapter that acted; a later adapter of the same name has another.
+    """
+
+    names: tuple[str, ...] = ()
+    settings: tuple[tuple[weakref.ref[nn.Module], Mapping[str, Any]], ...] = ()
+    configs: tuple[Any, ...] = ()
+
+
+def names(hf: nn.Module) -> tuple[str, ...]:
+    """The adapters that a model holds, in the order in which they came."""
+    return tuple(getattr(hf, "peft_config", None) or ())
+
+
+def wrappers(model: nn.Module) -> dict[str, nn.Module]:
+    """PEFT's wrappers by path, the outermost of each module alone."""
+    if "peft" not in sys.modules:  # then nobody can have wrapped anything, and the import takes a second
+        return {}
+    found: dict[str, nn.Module] = {}
+    for path, module in model.named_modules():
+        if _wraps(module) and not any(path.startswith(f"{other}.") for other in found):
+            found[path] = module
+    return found
+
+
+def wrapped(wrapper: nn.Module) -> nn.Module:
+    """The module inside a wrapper, and inside the wrappers in it."""
+    while _wraps(wrapper):
+        inner = getattr(wrapper, "base_layer", None) or getattr(wrapper, "original_module", None)
+        if not isinstance(inner, nn.Module):
+            return wrapper
+        wrapper = inner
+    return wrapper
+
+
+def state(hf: nn.Module) -> State:
+    """Which adapters act now."""
+    if not names(hf):
+        return State()
+    found = _settings(hf)
+    acting: dict[str, None] = {}
+    for module, _ in found:
+        if not module._disable_adapters:
+            on: Any = module._active_adapter
+            held = _held(module)
+            acting |= {name: None for name in ([on] if isinstance(on, str) else on or ()) if name in held}
+    configs: Any = hf.peft_config
+    kept = tuple((weakref.ref(module), settings) for module, settings in found)
+    return State(tuple(acting), kept, tuple(configs.get(name) for name in acting))
+
+
+@contextmanager
+def using(hf: nn.Module, adapter: Adapter | State) -> Iterator[State]:
+    """Passes inside the block run with this adapter alone, with none (None), or as they are.
+
+    Hold the model's lock: the setting belongs to the modules, not to the thread.
+
+    Yields:
+        The state that passes run in.
+
+    Raises:
+        Refused: there is no such adapter, one is merged into the weights, or one of a remembered state is gone.
+    """
+    if adapter is AS_IT_IS:
+        yield state(hf)
+        return
+    if isinstance(adapter, State):
+        _check_still_there(hf, adapter)
+    elif adapter is not None:
+        _check_name(hf, adapter)
+    before = _settings(hf) if names(hf) else []
+    try:
+        if isinstance(adapter, State):
+            _apply(before, adapter)
+        else:
+            _choose(before, adapter)
+        yield state(hf)
+    finally:
+        for module, settings in before:
+            _restore(module, settings)
+
+
+def switch(hf: nn.Module, name: str) -> None:
+    """Leaves one adapter on, as PEFT's `set_adapter` does; that one fails where an adapter wraps only some modules."""
+    _check_name(hf, name)
+    for module, _ in _settings(hf):
+        _check_unmerged(module)
+        _rest(module, [name] if name in _held(module) else [])
+
+
+def add(hf: Any, source: str | Path, name: str, title: str) -> None:
+    """Puts an adapter beside a model's weights, turned off. Hold the lock.
+
+    Args:
+        hf: the transformers model.
+        source: a folder or Hub id with `adapter_config.json` and `adapter_model.safetensors`.
+        name: what it will be called.
+        title: what people call the model.
+
+    Raises:
+        Refused: it cannot be read, is not a kind that changes modules, or does not fit the model, which is then as
+            it was.
+    """
+    from peft import inject_adapter_in_model, set_peft_model_state_dict
+
+    if name in names(hf):
+        raise Refused(f"name={name!r} is taken: {title} holds the adapters {_listed(hf)}; give it another name.")
+    config, weights = _read(source)
+    before = dict(hf.named_modules())
+    settings = _settings(hf) if names(hf) else []
+    trained = {id(parameter) for parameter in hf.parameters() if parameter.requires_grad}
+    had = "peft_config" in hf.__dict__
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):  # it fills in the weights at random first
+            inject_adapter_in_model(config, hf, name)
+        loaded = set_peft_model_state_dict(hf, dict(weights), adapter_name=name)
+        if loaded.unexpected_keys:
+            raise ValueError(f"it changes {loaded.unexpected_keys[0]}, which the model does not have")
+        _check_complete(hf, weights, name)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        _remove(hf, name, before, had)
+        for module, old in settings:
+            _restore(module, old)
+        raise Refused(f"adapter={str(source)!r} does not fit {title}: {_reason(error)}") from error
+    finally:
+        for parameter in hf.parameters():  # PEFT freezes the model's own weights and trains the adapter's
+            if parameter.is_floating_point():
+                parameter.requires_grad_(id(parameter) in trained)
+    for module in hf.modules():
+        if _wraps(module):
+            module.train(hf.training)
+    known = {id(module): old for module, old in settings}
+    for module, _ in _settings(hf):
+        if id(module) in known:
+            _restore(module, known[id(module)])
+        else:
+            _rest(module, [])
+    hf._hf_peft_config_loaded = True  # so that transformers' own enable_adapters and disable_adapters work
+
+
+def default_name(source: str | Path) -> str:
+    """An adapter's folder, or the last part of its Hub id, without dots, which PEFT's names cannot have."""
+    return Path(str(source)).name.replace(".", "_") or "adapter"
+
+
+def _wraps(module: nn.Module) -> bool:
+    if "peft" not in sys.modules:
+        return False
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    return isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper)
+
+
+def _held(module: nn.Module) -> Iterable[str]:
+    available: Any = module._get_available_adapters
+    held: Iterable[str] = available()
+    return held
+
+
+def _settings(hf: nn.Module) -> list[tuple[nn.Module, dict[str, Any]]]:
+    return [(m, {key: m.__dict__[key] for key in _SETTINGS if key in m.__dict__}) for m in hf.modules() if _wraps(m)]
+
+
+def _restore(module: nn.Module, settings: Mapping[str, Any]) -> None:
+    for key in _SETTINGS:
+        if key in settings:
+            module.__dict__[key] = settings[key]
+        else:
+            module.__dict__.pop(key, None)  # the class has PEFT's default
+
+
+def _choose(found: Iterable[tuple[nn.Module, Any]], name: str | None) -> None:
+    # Not PEFT's own methods: they also change which weights are trained.
+    for module, _ in found:
+        _check_unmerged(module)
+        if name is not None and name in _held(module):
+            module.__dict__.update(_active_adapter=[name], _disable_adapters=False)
+        else:
+            _turn_off(module)
+
+
+def _apply(found: Iterable[tuple[nn.Module, Any]], then: State) -> None:
+    known = {id(reference()): settings for reference, settings in then.settings}
+    for module, _ in found:
+        _check_unmerged(module)
+        if id(module) in known:
+            _restore(module, known[id(module)])
+        else:  # it came later
+            _turn_off(module)
+
+
+def _rest(module: nn.Module, active: list[str]) -> None:
+    # Off by having none to act, and not by being disabled, so that PEFT's and transformers' set_adapter turn it on.
+    module.__dict__.update(_active_adapter=active, _disable_adapters=False)
+
+
+def _turn_off(module: nn.Module) -> None:
+    module.__dict__["_disable_adapters"] = True
+
+
+def _check_unmerged(module: nn.Module) -> None:
+    merged: Any = getattr(module, "merged_adapters", None)
+    if merged:
+        raise Refused(
+            f"The adapter {merged[0]!r} is merged into the weights, so it cannot be switched without "
+            "changing them; take it out with PEFT's unmerge first."
+        )
+
+
+def _check_name(hf: nn.Module, name: str) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"adapter={name!r} is a {type(name).__name__}; an adapter's name or None is needed.")
+    if name not in names(hf):
+        having = f"this model holds {_listed(hf)}" if names(hf) else "this model holds none; add it with add_adapter"
+        raise Refused(f"adapter={name!r} is not the name of an adapter: {having}.")
+
+
+def _check_still_there(hf: nn.Module, then: State) -> None:
+    now: Mapping[str, Any] = getattr(hf, "peft_config", None) or {}
+    for name, config in zip(then.names, then.configs, strict=True):
+        if now.get(name) is not config:
+            raise Refused(
+                f"The adapter {name!r} that this pass ran with is gone, so nothing more can be computed of it."
+            )
+
+
+def _listed(hf: nn.Module) -> str:
+    return ", ".join(map(repr, names(hf)))
+
+
+def _read(source: str | Path) -> tuple[Any, dict[str, Tensor]]:
+    """PEFT's description of an adapter, and its weights by the names of the model's own modules."""
+    from peft import PeftConfig
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from transformers.utils.hub import cached_file
+
+    where = str(source)
+    if Path(where).is_dir() and not (Path(where) / "adapter_config.json").is_file():
+        raise Refused(f"adapter={where!r} is a folder without adapter_config.json; give the folder of a saved adapter.")
+    try:
+        config = PeftConfig.from_pretrained(where)
+        weights = load_file(str(cached_file(where, _WEIGHTS)))
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise Refused(f"adapter={where!r} could not be opened ({_WEIGHTS} is needed): {_reason(error)}") from error
+    if config.is_prompt_learning or config.is_adaption_prompt:
+        raise Refused(
+            f"adapter={where!r} is of the kind {config.peft_type.value}, which adds positions of its own to a text; "
+            "adapters that change modules, such as LoRA, can be used."
+        )
+    config.inference_mode = True
+    return config, {key.removeprefix(_PREFIX): value for key, value in weights.items()}
+
+
+def _check_complete(hf: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
+    from peft import get_peft_model_state_dict
+
+    needed = get_peft_model_state_dict(hf, adapter_name=name, save_embedding_layers=False)
+    absent = sorted(set(needed) - set(weights))
+    if absent:
+        raise ValueError(f"its file has no weights for {absent[0]}, one of {len(absent)} that it needs")
+
+
+def _remove(hf: Any, name: str, before: Mapping[str, nn.Module], had: bool) -> None:
+    """Takes out what was injected: whole wrappers where they are new, its part where they are not."""
+    for path, module in before.items():
+        if path and _at(hf, path) is not module:
+            parent, _, last = path.rpartition(".")
+            setattr(hf.get_submodule(parent), last, module)
+    for module in hf.modules():
+        if _wraps(module) and name in _held(module):
+            module.delete_adapter(name, new_active_adapters=None) if _auxiliary(module) else module.delete_adapter(name)
+    if had:
+        hf.peft_config.pop(name, None)
+    else:
+        hf.__dict__.pop("peft_config", None)
+
+
+def _auxiliary(module: nn.Module) -> bool:
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    return isinstance(module, AuxiliaryTrainingWrapper)
+
+
+def _at(hf: nn.Module, path: str) -> nn.Module | None:
+    try:
+        return hf.get_submodule(path)
+    except AttributeError:
+        return None
+
+
+def _reason(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines[1:2] if lines[0].endswith(":")), lines[0] if lines else type(error).__name__)
+
+
+def unwrapped(model: Any) -> Any:
+    """The transformers model inside a `PeftModel`; anything else as it is.
+
+    Raises:
+        Refused: its adapter adds positions to a text, which the model inside does not know of.
+    """
+    if "peft" not in sys.modules:
+        return model
+    from peft import PeftModel
+
+    if not isinstance(model, PeftModel):
+        return model
+    if model.active_peft_config.is_prompt_learning:
+        raise Refused(
+            f"model has an adapter of the kind {model.active_peft_config.peft_type.value}, which adds positions of its "
+            "own to a text; adapters that change modules, such as LoRA, can be used."
+        )
+    inside = model.get_base_model()
+    assert isinstance(inside, torch.nn.Module)  # or it would be prompt learning
+    return inside
