@@ -8,7 +8,7 @@ import os
 
 import benchmarks
 
-_SECTIONS = ("tracing", "pictures", "loading")
+_SECTIONS = ("peers", "memory", "patterns", "pictures", "loading")
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     asked = parser.parse_args()
     # Before transformers is imported, here and in the processes that are started: no measurement waits for a hub.
     os.environ["HF_HUB_OFFLINE"] = "1"
-    print(f"{summary}\nA cell such as `0.89 (0.86-0.93)` holds the median and its quartiles.\n")
+    print(f"# Benchmarks\n\n{summary}\nA cell such as `0.89 (0.86-0.93)` holds the median and its quartiles.\n")
     for name in (asked.only,) if asked.only else _SECTIONS:
         for table in importlib.import_module(f"benchmarks.{name}").tables(asked.quick):
             print(f"{table}\n", flush=True)

@@ -16,13 +16,20 @@ from typing import Any
 _ROOT = Path(__file__).resolve().parent.parent
 
 
-def call(module: str, function: str, **arguments: Any) -> Any:
+def call(module: str, function: str, *, python: Path | None = None, **arguments: Any) -> Any:
     """What `benchmarks.<module>.<function>(**arguments)` returns in a fresh process.
+
+    Args:
+        module: of this package.
+        function: in it.
+        python: another environment's interpreter.
+        arguments: what JSON can say.
 
     Raises:
         RuntimeError: it failed there; the message ends with what it said.
     """
-    command = [sys.executable, "-m", "benchmarks.fresh", f"benchmarks.{module}", function, json.dumps(arguments)]
+    interpreter = sys.executable if python is None else str(python)
+    command = [interpreter, "-m", "benchmarks.fresh", f"benchmarks.{module}", function, json.dumps(arguments)]
     result = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
     if result.returncode != 0:
         said = result.stderr.strip()[-2000:]

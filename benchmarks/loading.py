@@ -17,7 +17,7 @@ _MUST_WAIT = ("torch", "transformers")
 
 def tables(quick: bool) -> Iterator[Table]:
     """Imports and the cached sample, in fresh processes that take turns."""
-    rounds = 3 if quick else 7
+    rounds = 3 if quick else 15
     say(f"loading, {rounds} rounds of three processes")
     light: list[dict[str, float]] = []
     ours: list[dict[str, float]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 _PACKAGES = ("torch", "transformers", "anywidget", "bertviz", "playwright")
 
@@ -16,7 +17,7 @@ def line() -> str:
 
     memory = psutil.virtual_memory()
     words = [
-        f"{os.cpu_count()} cores ({platform.machine()})",
+        f"{os.cpu_count()} cores ({_processor()})",
         f"torch on {torch.get_num_threads()} threads",
         f"{memory.total / 1e9:.0f} GB of memory, {memory.available / 1e9:.0f} free",
         platform.system(),
@@ -26,6 +27,15 @@ def line() -> str:
     if hasattr(os, "getloadavg"):  # what others did on the machine at the same time shows here
         words.insert(2, f"load {os.getloadavg()[1]:.1f} over five minutes")
     return "Machine: " + ", ".join(words)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:  # no Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return ", ".join([platform.machine(), *names[:1]])
 
 
 def _version(name: str) -> str:

@@ -16,7 +16,7 @@ _FLOAT32 = 4
 _WARM_UP_TOKENS = 4
 
 
-def table(quick: bool) -> Table:
+def tables(quick: bool) -> Iterator[Table]:
     """Growth of resident memory while a trace is held and after it, by length, each in processes of their own."""
     found = Table(
         "Memory while a trace is held",
@@ -35,7 +35,7 @@ def table(quick: bool) -> Table:
         left = spread([one["left"] / 1e6 for one in seen]).words(0)
         patterns = size(seen[0]["heads"] * tokens**2 * _FLOAT32)
         found.add(f"{tokens:,}", size(storages), size(storages / tokens), growth, left, patterns, rounds)
-    return found
+    yield found
 
 
 def held(tokens: int, seed: int) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import explorer
 from benchmarks.inputs import random_ids
@@ -14,8 +14,9 @@ _ROUNDS = 15
 _FLOAT32 = 4
 
 
-def table(model: explorer.Model, quick: bool) -> Table:
+def tables(quick: bool) -> Iterator[Table]:
     """Milliseconds to one head's whole pattern and to one query row, after one trace."""
+    model = explorer.load()
     tokens = 1024 if quick else 4096
     say(f"patterns of a trace of {tokens} tokens")
     trace = model.trace(random_ids(model.vocabulary, tokens, "patterns"))
@@ -50,4 +51,4 @@ def table(model: explorer.Model, quick: bool) -> Table:
         seconds(work)  # the first call pays for the memory's pages
         taken = spread([seconds(work) * 1000 for _ in range(_ROUNDS)])
         found.add(name, taken.words(1), size(weights * _FLOAT32), _ROUNDS)
-    return found
+    yield found

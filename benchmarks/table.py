@@ -1,4 +1,4 @@
-"""A table as plain text."""
+"""A table as Markdown that also reads well as plain text."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Table:
     def __str__(self) -> str:
         lines = [list(self.columns), *self.rows]
         widths = [max(len(line[index]) for line in lines) for index in range(len(self.columns))]
-        rule = "  ".join("-" * width for width in widths)
-        head, *body = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-        return "\n".join([self.title, "=" * len(self.title), self.note, "", head, rule, *body])
+        rule = "|".join("-" * (width + 2) for width in widths)
+        head, *body = (f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines)
+        return "\n".join([f"## {self.title}", "", self.note, "", head, f"|{rule}|", *body])
 
 
 def size(count: float) -> str:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks import environments, peers, recorders
+from benchmarks.environments import NoEnvironment, Peer
 from benchmarks.inputs import random_ids, random_text
 from benchmarks.measuring import Spread, in_turns, paired, seconds, spread
 from benchmarks.memory import storage_bytes
 from benchmarks.table import Table, size
+from tests.conftest import tiny
 
 
 def test_spread_is_the_median_and_the_quartiles() -> None:
@@ -77,7 +83,7 @@ def test_a_storage_counts_once_and_whole() -> None:
 def test_a_table_lines_its_columns_up_and_refuses_a_short_row() -> None:
     table = Table("Title", "note", ("a", "long name"))
     table.add(1, "x")
-    assert str(table) == "Title\n=====\nnote\n\na  long name\n-  ---------\n1  x"
+    assert str(table) == "## Title\n\nnote\n\n| a | long name |\n|---|-----------|\n| 1 | x         |"
     with pytest.raises(ValueError, match="2 columns"):
         table.add(1)
 
@@ -105,3 +111,63 @@ def test_texts_have_exactly_the_tokens_asked_for(sample: Any) -> None:
     texts = [random_text(sample.tokenizer, tokens, seed) for tokens in (1, 16, 256) for seed in (0, 1)]
     assert [len(sample.read(text)) for text in texts] == [1, 1, 16, 16, 256, 256]
     assert len(set(texts)) == len(texts)
+
+
+def test_hooks_written_by_hand_keep_what_the_layers_passed_on() -> None:
+    hf = tiny("llama")
+    ids = torch.tensor([[5, 17, 3, 88]])
+    with torch.no_grad():
+        last, held = recorders._hooked(hf, ids)
+        assert not any(module._forward_hooks for module in hf.modules())
+        expected = hf(ids, output_hidden_states=True, use_cache=False)  # leaves transformers' own hooks behind
+    assert isinstance(held, dict)
+    torch.testing.assert_close(last, expected.logits[:, -1])
+    for layer in range(3):
+        torch.testing.assert_close(held[f"{layer}.layer"][0], expected.hidden_states[layer])
+        torch.testing.assert_close(
+            held[f"{layer}.mid"][0] + held[f"{layer}.mlp"][1], held[f"{layer}.layer"][1], atol=1e-5, rtol=1e-4
+        )
+
+
+def test_a_peer_that_cannot_be_had_is_in_the_table_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(peer: Peer) -> Path:
+        raise NoEnvironment(f"No matching distribution found for {peer.package}")
+
+    def measured(_module: str, _function: str, **asked: Any) -> Any:
+        assert asked["python"] is None
+        row = {"name": "a way", "kept": 1000, "growth": 1200, "difference": 2e-5}
+        return {str(tokens): [{**row, "seconds": [2.0, 6.0], "plain": [1.0, 2.0]}] for tokens, _ in asked["lengths"]}
+
+    monkeypatch.setattr(peers, "python_of", missing)
+    monkeypatch.setattr(peers.fresh, "call", measured)
+    monkeypatch.setattr(peers.samples, "folder", lambda: Path("weights"))
+    (table,) = peers.tables(quick=True)
+    assert [row[:2] for row in table.rows[:3]] == [["64", "a way"], ["64", "nnsight"], ["64", "transformer-lens"]]
+    assert table.rows[0][4:8] == ["2.50 (2.25-2.75)", "1.0 KB", "1.2 KB", "2e-05"]
+    assert [row[2] for row in table.rows[1:3]] == ["not measured"] * 2
+    assert "nnsight 0.8.1 could not be measured: No matching distribution found for nnsight" in table.note
+
+
+def test_an_environment_that_pip_cannot_make_is_refused_and_not_taken_for_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EXPLORER_CACHE", str(tmp_path))
+    # pip itself runs, and is kept from every index.
+    for name, value in {
+        "NO_INDEX": "1",
+        "FIND_LINKS": str(tmp_path),
+        "EXTRA_INDEX_URL": "",
+        "CONFIG_FILE": "/dev/null",
+    }.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    for _ in range(2):
+        with pytest.raises(NoEnvironment, match="No matching distribution found for torch"):
+            environments.python_of(Peer("nnsight", "0.8.1"))
+
+
+def test_what_the_peers_run_imports_neither_explorer_nor_a_peer() -> None:
+    code = (
+        "import sys, benchmarks.recorders; print(sorted({'explorer', 'nnsight', 'transformer_lens'} & {*sys.modules}))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
