@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from explorer import finite
+from explorer.acceptance import own_hooks
 from explorer.anatomy import Heads, Stack
 from explorer.check_inputs import given_to
 from explorer.edits import Ablate, Patch
@@ -35,6 +37,9 @@ from explorer.model import Model
 from explorer.passes import plain, recorded
 from explorer.trace import Trace
 
+# Modules with hooks of the user that a check names.
+_HOOKS = 6
+
 
 def check(model: Model, inputs: Any = None, *, exact: bool = False) -> Check:
     """Compares what the engine says about a model with plain transformers; see `Model.check`."""
@@ -48,9 +53,17 @@ def check(model: Model, inputs: Any = None, *, exact: bool = False) -> Check:
     alone = plain(model, arguments, norms=norms)
     try:
         seen = recorded(model, given)
+    except torch.OutOfMemoryError:
+        raise
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         found.compare("recorded pass", "", tolerance, _raise, error)
         return _result(model, found)
+    place, why = finite.verdict(seen.trace, seen.answer)
+    found.compare("numbers are finite", place, 0.0, _finite, why)
+    hooks = own_hooks(model.hf)
+    if hooks:
+        shown = ", ".join(hooks[:_HOOKS]) + (f" and {len(hooks) - _HOOKS} more" if len(hooks) > _HOOKS else "")
+        found.remark("hooks that were there", "", f"kept, and part of what is compared: {shown}")
     what = "logits" if model.anatomy.vocabulary is not None else "output"
     found.compare(f"{what} = plain pass", "", tolerance, difference, seen.answer, alone.answer)
     for stack in model.anatomy.stacks:
@@ -74,6 +87,12 @@ def _result(model: Model, found: Measured) -> Check:
 
 def _raise(error: BaseException) -> float:
     raise error
+
+
+def _finite(why: str) -> float:
+    if why:
+        raise ArithmeticError(why)
+    return 0.0
 
 
 def _final(model: Model, trace: Trace, stack: Stack) -> float:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 import explorer.attending  # noqa: F401 - registers the attention function
-from explorer import discovery, mixtures, recurrence
+from explorer import discovery, finite, mixtures, recurrence
 from explorer.anatomy import Anatomy, Heads, Layer, Place, Stack
 from explorer.attention import AttentionCall
 from explorer.discovery import Call, Run
@@ -46,7 +46,10 @@ def examine(model: Any) -> Anatomy:
             raise
         except _FAILURES as error:
             missing = f"a short pass to look at its parts failed ({type(error).__name__}: {error})"
-    if plain is not None:
+    if plain is not None and finite.no_answer(plain):
+        # Nothing can be compared with NaN, so no part of it could be shown to be what it seems.
+        missing = f"its numbers are not finite from {finite.first_bad_call(calls)} on; {finite.cause(model)}"
+    elif plain is not None:
         if not getattr(config, "is_encoder_decoder", False):
             backbone = next((call.path for call in calls if call.path in below), None)
         seen, missing = _attention(model, inputs, plain, calls)

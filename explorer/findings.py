@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from explorer.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -119,9 +121,17 @@ class Measured:
         """Runs one comparison; a part that cannot be read is a finding, not the end of the check."""
         try:
             off = error(*arguments)
-        except Cancelled:
+        except (Cancelled, torch.OutOfMemoryError):
             raise
-        except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as failure:
+        except (
+            ArithmeticError,
+            AssertionError,
+            AttributeError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as failure:
             off, note = math.inf, f"{type(failure).__name__}: {(str(failure).splitlines() or [''])[0]}"
         self.add(Finding(what, site, off, tolerance, off <= tolerance, note))
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from explorer.anatomy import Stack
 from explorer.control import checkpoint
 from explorer.errors import Refused
+from explorer.finite import check_answer
 from explorer.probing import agree
 from explorer.recording import Plan, answering, hidden_state, recording, with_state
 from explorer.sites import checked_indices, checked_layer, matching
@@ -88,6 +89,7 @@ def lens(
                 checkpoint()
                 part = chosen[first : first + _ROWS]
                 logits = _read(trace, stack, outputs, stream[:, where[first : first + _ROWS]])[0].float()
+                check_answer(trace, logits)
                 best = logits.softmax(dim=-1).topk(min(k, logits.shape[-1]), dim=-1)
                 for position, ids, shares in zip(part, best.indices.tolist(), best.values.tolist(), strict=True):
                     ranked = enumerate(zip(ids, shares, strict=True), start=1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+
 from explorer.anatomy import Anatomy, Layer, Place, Stack
 from explorer.capability import Capabilities, capabilities_of
 from explorer.check_inputs import given_to, reads_text, spread
@@ -71,6 +73,8 @@ def _rows(model: Model) -> tuple[Finding, ...]:
     record = [f"{stack.prefix}layers.[0-{max(chosen[stack.name])}].*" for stack in model.anatomy.stacks]
     try:
         seen = recorded(model, given, record=record)
+    except torch.OutOfMemoryError:
+        raise
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         return (Finding("recorded pass", site, float("inf"), tolerance, False, f"{type(error).__name__}: {error}"),)
     found.compare("resid_post = plain pass", site, tolerance, lambda: difference(seen.trace[site], alone.answer))

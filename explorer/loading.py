@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedModel
 
 from explorer import adapters, samples
+from explorer.acceptance import check_plain
 from explorer.errors import Refused
 from explorer.light_check import checked
 from explorer.model import Model
@@ -96,9 +97,11 @@ def attach(model: PreTrainedModel, tokenizer_or_processor: Any | None = None, *,
         check: prove a few layers on a few tokens (see `Model.capabilities`); `Model.check` proves all.
 
     Raises:
-        Refused: the model does not pass its check.
+        Refused: the model does not pass its check, is compiled, wrapped for several devices, or was never given
+            weights.
         TypeError: `model` is not a transformers model.
     """
+    check_plain(model)
     model = adapters.unwrapped(model)
     if not isinstance(model, PreTrainedModel):
         raise TypeError(

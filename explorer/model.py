@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from explorer import adapters
+from explorer import adapters, budget
 from explorer import sites as addresses
 from explorer._memory import give_back, is_large
+from explorer.acceptance import execution_device
 from explorer.adapters import AS_IT_IS, Adapter
 from explorer.adapters import State as Adapted
 from explorer.anatomy import Anatomy, Heads
@@ -48,6 +49,8 @@ _LOCKS: weakref.WeakKeyDictionary[PreTrainedModel, threading.RLock] = weakref.We
 # No tokenizer makes fewer tokens than this many characters each from a whole text; what is longer cannot fit
 # and would only cost minutes to split.
 _CHARACTERS_PER_TOKEN = 64
+# Where a context is longer, or has no limit: about a million tokens, which take the tokenizer seconds.
+_LONGEST_TEXT = 4_000_000
 
 
 class Model:
@@ -102,8 +105,8 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go: the device of the model's first weights."""
-        return next(self.hf.parameters()).device
+        """Where inputs go: the device of the first weights, or the one that offloaded weights are brought to."""
+        return execution_device(self.hf)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -223,6 +226,11 @@ class Model:
                 f"The prompt has {len(text):,} characters, more than {self.name} can read: its context is "
                 f"{self.context:,} tokens. Shorten the prompt."
             )
+        if len(text) > _LONGEST_TEXT:
+            raise Refused(
+                f"The prompt has {len(text):,} characters; up to {_LONGEST_TEXT:,} are split into tokens. Shorten it, "
+                "or give token ids."
+            )
         tokens = read_text(self.tokenizer, text, add_special_tokens)
         self.check_ids(tokens.ids)
         return tokens
@@ -257,7 +265,7 @@ class Model:
                 change a number nothing is taken over; `trace.reused` and `trace.reuse_note` tell.
 
         Raises:
-            Refused: an input or an edit cannot be used; the sentence says why.
+            Refused: an input or an edit cannot be used, or there is not enough memory; the sentence says why.
         """
         given = prepare(self, inputs, decoder, images)
         large = is_large(self, given)
@@ -272,6 +280,7 @@ class Model:
         todo = plan(self.anatomy, record=sites, edits=changes, firings=firings, stops=stops)
         if keeper is not None:
             todo = keeper.into(todo, needed)
+        budget.check(self, given, todo, keeper)
         with self.lock, torch.no_grad(), adapters.using(self.hf, adapter) as adapted:
             start = starting(self, given, reuse, todo, changes, narrowed=keeper is not None)
             with recording(self.hf, todo) as seen:
@@ -421,10 +430,13 @@ class Model:
         largest, smallest = max(ids), min(ids)
         if smallest < 0 or largest >= rows:
             wrong = smallest if smallest < 0 else largest
-            raise Refused(
-                f"Token id {wrong} is outside the model's vocabulary of {rows:,}. "
-                "The tokenizer does not belong to this model."
+            known: int = len(self.tokenizer) if hasattr(self.tokenizer, "__len__") else rows  # type: ignore[arg-type]
+            advice = (
+                f"The tokenizer has {known:,} entries and does not belong to this model."
+                if known > rows
+                else f"Allowed are 0 to {rows - 1:,}."
             )
+            raise Refused(f"Token id {wrong} is outside the model's vocabulary of {rows:,}. {advice}")
 
     @cached_property
     def _accepted(self) -> frozenset[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from explorer.acceptance import execution_device
 from explorer.inputs import towers
 
 # Two correct kernels may differ by rounding; a mask or scale that got lost changes logits by far more.
@@ -17,7 +18,7 @@ POSITIONS = 4
 def probe(model: Any) -> tuple[dict[str, Tensor], str]:
     """Inputs for a short pass, and why there are none."""
     config = model.config
-    device = next(model.parameters()).device
+    device = execution_device(model)
     inputs: dict[str, Tensor] = {}
     name = getattr(model, "main_input_name", "input_ids")
     vocabulary = getattr(config.get_text_config(), "vocab_size", None)

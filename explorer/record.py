@@ -121,6 +121,15 @@ class Keeper:
         if given.lengths:  # an image's positions are counted when they are seen
             self._choose(given.lengths[0])
 
+    @property
+    def device(self) -> torch.device | None:
+        """Where it is kept; None for where it was computed."""
+        return None if self._record.device is None else torch.device(self._record.device)
+
+    def itemsize(self, computed: int) -> int:
+        """Bytes of one number that is kept, of those that it is computed in."""
+        return self._record.dtype.itemsize if isinstance(self._record.dtype, torch.dtype) else computed
+
     def into(self, plan: Plan, whole: Iterable[str]) -> Plan:
         """The plan, keeping what it keeps in this way.
 

@@ -18,7 +18,9 @@ from transformers import PreTrainedConfig
 from explorer import control
 from explorer.anatomy import Place
 from explorer.attention import AttentionCall
+from explorer.errors import Refused
 from explorer.experts import received, replaced
+from explorer.spent import in_words
 
 # transformers looks for "sdpa", "flash" and "flex_attention" anywhere in a name, and takes "/" for a Hub kernel.
 ATTENTION_NAME = "explorer_recording"
@@ -116,6 +118,19 @@ def session() -> Session | None:
     return _session.get()
 
 
+def refuse_nesting() -> None:
+    """Refuses a pass inside a pass, such as from an edit's function: the hooks of the outer one would act in it.
+
+    Raises:
+        Refused: a pass is being recorded in this thread.
+    """
+    if _session.get() is not None:
+        raise Refused(
+            "A pass cannot be started inside another one, such as from an edit's function; run it before, and let "
+            "the function use what it gave."
+        )
+
+
 @contextmanager
 def recording(model: nn.Module, plan: Plan) -> Iterator[Recording]:
     """Carries out a plan for the passes inside the block, in this thread.
@@ -125,9 +140,10 @@ def recording(model: nn.Module, plan: Plan) -> Iterator[Recording]:
     Yields:
         The recording; it is filled while passes run and stays readable after the block.
     """
+    refuse_nesting()
     modules = dict(model.named_modules())
     current = Session(plan, Recording(), {id(module): path for path, module in modules.items()})
-    with ExitStack() as undo:
+    with in_words(), ExitStack() as undo:
         undo.enter_context(evaluating(model))
         for path in plan.stops:
             undo.callback(modules[path].register_forward_pre_hook(_stop).remove)
@@ -162,6 +178,7 @@ def answering(module: nn.Module, output: Any) -> Iterator[None]:
     This is how a model's own head is run on a stored hidden state: the backbone is skipped, and scales,
     softcaps and projections stay the model's own code.
     """
+    refuse_nesting()
     missing = object()
     before = module.__dict__.get("forward", missing)
 

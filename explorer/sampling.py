@@ -139,7 +139,8 @@ class NextToken:
         if logits.ndim != 1 or not len(logits):
             raise Refused(f"logits has the shape {tuple(logits.shape)}; one row (vocabulary,) is needed.")
         self._logits = logits.detach().to(torch.float32, copy=True)
-        _check(self._logits, "The model's logits", "Its weights or its number format are the cause.")
+        advice = "Its weights or its number format are the cause; model.check() names the first layer."
+        _check(self._logits, "The model's logits", advice)
         self.prompt_ids = [int(id) for id in prompt_ids]
         if any(id < 0 for id in self.prompt_ids):
             raise Refused(f"prompt_ids holds {min(self.prompt_ids)}; ids are 0 or more.")

@@ -14,7 +14,9 @@ from explorer import sites as addresses
 from explorer._memory import give_back
 from explorer.anatomy import Heads
 from explorer.attention import AttentionCall
+from explorer.budget import check_pattern
 from explorer.errors import Refused
+from explorer.finite import check_answer
 from explorer.inputs import Inputs
 from explorer.planning import head_outputs
 from explorer.recording import Recording
@@ -101,7 +103,7 @@ class Trace:
     @property
     def ids(self) -> Tensor:
         """(batch, position) token ids, padded on the right where texts differ in length."""
-        return self._inputs.arguments["input_ids"]
+        return self._inputs.arguments["input_ids"].clone()
 
     def __len__(self) -> int:
         return max(self._inputs.lengths, default=0)
@@ -175,8 +177,11 @@ class Trace:
             weights = self._replayed(found)
             return weights[:, chosen][:, :, checked_indices("queries", queries, weights.shape[2])]
         call = self._call(found)
+        rows = checked_indices("queries", queries, call.queries)
+        shape = (call.query.shape[0], len(chosen), len(rows), call.keys)
+        check_pattern(call.query.device, call.query.dtype, shape)
         with torch.no_grad():
-            return call.pattern(chosen, checked_indices("queries", queries, call.queries))
+            return call.pattern(chosen, rows)
 
     def head_out(
         self,
@@ -235,6 +240,7 @@ class Trace:
         """The likeliest next tokens after the last position: rank, id, token, probability."""
         from explorer.sampling import NextToken
 
+        check_answer(self, self.last_logits[0])
         read = (self.decoder or self.batch)[0]
         return NextToken(self.last_logits[0], read.ids, self._model.tokenizer).top(n)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import explorer
 from explorer import control
 from explorer.recording import ATTENTION_NAME
+from tests import tiny_tokenizers as zoo
 from tests.conftest import TINY_CAUSAL, tiny
 
 IDS = [5, 17, 3, 88, 41, 9, 60, 2, 33, 71, 12]
@@ -265,6 +266,43 @@ def test_inputs_that_cannot_be_read_are_refused_in_words(
 @pytest.mark.parametrize("inputs", [IDS, [IDS], torch.tensor(IDS), torch.tensor([IDS])])
 def test_ids_in_every_shape(llama: explorer.Model, inputs: Any) -> None:
     assert llama.trace(inputs).ids.tolist() == [IDS]
+
+
+@pytest.mark.parametrize("family", ["llama", "mixtral", "gptj"])
+def test_nothing_that_is_read_reaches_the_trace_or_the_model(
+    family: str, unchanged: Callable[[explorer.Model], None]
+) -> None:
+    sizes = {"n_embd": 32, "n_layer": 3, "n_head": 4, "rotary_dim": 4, "n_positions": 64} if family == "gptj" else {}
+    model = explorer.attach(tiny(family, **sizes))
+    unchanged(model)
+    trace = model.trace(IDS)
+    readers: list[Callable[[], torch.Tensor]] = [lambda site=site: trace[site] for site in trace.sites()]  # type: ignore[misc]
+    readers += [lambda: trace.ids, lambda: trace.last_logits, lambda: trace.pattern(1), lambda: trace.lens_logits(1)]
+    before = [read().clone() for read in readers]
+    for read in readers:
+        read().fill_(3)
+    assert all(torch.equal(read(), value) for read, value in zip(readers, before, strict=True))
+    assert torch.equal(model.trace(IDS).logits, trace.logits)
+
+
+def test_a_tokenizer_that_is_not_the_models_is_named_with_both_sizes() -> None:
+    tokenizer = zoo.byte_level()
+    model = explorer.attach(tiny("llama"), tokenizer)
+    with pytest.raises(explorer.Refused, match=rf"vocabulary of 97\. The tokenizer has {len(tokenizer):,} entries"):
+        model.trace("Hello there")
+    with pytest.raises(explorer.Refused, match=r"vocabulary of 97\. Allowed are 0 to 96"):
+        explorer.attach(model.hf).trace([97])
+
+
+@pytest.mark.parametrize(("family", "limit"), [("llama", "64 tokens"), ("bloom", "4,000,000 are split")])
+def test_a_pasted_book_is_refused_before_it_is_tokenised(
+    family: str, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"hidden_size": 32, "n_layer": 2, "n_head": 4} if family == "bloom" else {}
+    model = explorer.attach(tiny(family, **sizes), zoo.byte_level())
+    monkeypatch.setattr("explorer.model.read_text", lambda *_: pytest.fail("it was tokenised"))
+    with pytest.raises(explorer.Refused, match=rf"10,000,000 characters.*{limit}"):
+        model.trace("ten words " * 1_000_000)
 
 
 def test_one_token_gives_a_map_of_one_cell(llama: explorer.Model) -> None:
