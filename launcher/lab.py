@@ -29,6 +29,10 @@ _POLL_S = 0.1
 _WAIT_S = 1
 
 
+class Taken(Stop):
+    """Another program took the port before the server could."""
+
+
 @dataclass
 class Lab:
     """A JupyterLab that was started.
@@ -36,10 +40,12 @@ class Lab:
     Attributes:
         process: its server.
         address: where its notebook opens, token included.
+        log: what it says.
     """
 
     process: subprocess.Popen[bytes]
     address: str
+    log: Path
 
 
 def serve(project: Project, port: int | None, browser: bool) -> int:
@@ -56,11 +62,10 @@ def serve(project: Project, port: int | None, browser: bool) -> int:
     Raises:
         Stop: it did not start, or ended by itself.
     """
-    chosen = ports.choose(port)
     if is_root():
         say("Running as root, so JupyterLab is started with --allow-root.")
     say("Starting JupyterLab ...")
-    with started(project, chosen, browser) as lab:
+    with running(project, port, browser) as lab:
         say(f"\nExplorer is open at {lab.address}\n")
         if browser:
             say("If no browser window appeared, open that address in one.")
@@ -73,7 +78,36 @@ def serve(project: Project, port: int | None, browser: bool) -> int:
         except KeyboardInterrupt:
             say("\nStopping ...")
             return 0
-        raise Stop(f"JupyterLab ended by itself: the end of {_log(project, chosen)} says why.")
+        raise Stop(f"JupyterLab ended by itself: the end of {lab.log} says why.")
+
+
+@contextlib.contextmanager
+def running(project: Project, port: int | None, browser: bool) -> Iterator[Lab]:
+    """A JupyterLab on the port asked for, or on one that is free when it begins to listen.
+
+    Between the look for a free port and the server's own use of it, another program may take it: without a wish,
+    the next one is then tried.
+
+    Args:
+        project: the checkout, set up.
+        port: the port asked for; None for the usual one or the next that is free.
+        browser: whether JupyterLab should open a browser window.
+
+    Raises:
+        Stop: it did not come up.
+    """
+    chosen = ports.choose(port)
+    with contextlib.ExitStack() as open_:
+        while True:
+            try:
+                lab = open_.enter_context(started(project, chosen, browser))
+                break
+            except Taken:
+                if port is not None:
+                    raise
+                say(f"Port {chosen} was taken by another program just now.")
+                chosen = ports.choose(None, first=chosen + 1)
+        yield lab
 
 
 @contextlib.contextmanager
@@ -86,6 +120,7 @@ def started(project: Project, port: int, browser: bool) -> Iterator[Lab]:
         browser: whether JupyterLab should open a browser window.
 
     Raises:
+        Taken: another program has the port.
         Stop: it did not come up.
     """
     if not project.tour.is_file():
@@ -109,7 +144,7 @@ def started(project: Project, port: int, browser: bool) -> Iterator[Lab]:
         ) as process,
     ):
         try:
-            yield Lab(process, _address(process, runtime, port, token, log))
+            yield Lab(process, _address(process, runtime, port, token, log), log)
         finally:
             children.end(process)
 
@@ -163,6 +198,8 @@ def _address(process: subprocess.Popen[bytes], runtime: Path, port: int, token: 
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
+            if not ports.is_free(port):
+                raise Taken(f"Port {port} was taken by another program: choose another one with --port.")
             raise Stop(f"JupyterLab did not start ({_last_line(log)}): all it said is in {log}.")
         for server in _servers(runtime):
             if server.get("port") == port and server.get("token") == token and _answers(server["url"]):

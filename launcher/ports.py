@@ -20,12 +20,13 @@ def is_free(port: int) -> bool:
     return all(_bindable(family, host, port) for family, host in _loopbacks()) and not _answers(port)
 
 
-def choose(asked: int | None, free: Callable[[int], bool] = is_free) -> int:
+def choose(asked: int | None, free: Callable[[int], bool] = is_free, first: int = USUAL) -> int:
     """The port to use: the one asked for, else the usual one or the next that is free, which is said.
 
     Args:
         asked: the user's, or None.
         free: tells whether a port is free.
+        first: where to begin to look, when one that was found free was taken before it could be used.
 
     Raises:
         Stop: the port asked for is taken, or none of those tried is free.
@@ -37,7 +38,7 @@ def choose(asked: int | None, free: Callable[[int], bool] = is_free) -> int:
                 "or leave --port out and a free one is found."
             )
         return asked
-    for port in range(USUAL, USUAL + _TRIES):
+    for port in range(first, USUAL + _TRIES):
         if free(port):
             if port != USUAL:
                 say(f"Port {USUAL} is taken, so this one is on port {port}.")

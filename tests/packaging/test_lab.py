@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -71,6 +72,24 @@ def test_the_tour_opens_with_its_kernel_and_nothing_in_the_way(served: lab.Lab, 
     programs = [child.cmdline() for child in psutil.Process(served.process.pid).children(recursive=True)]
     kernels = [words for words in programs if "ipykernel_launcher" in words]
     assert [Path(words[0]) for words in kernels] == [Path(sys.executable)]
+
+
+def test_a_port_that_is_taken_after_it_was_found_free_is_given_up_for_the_next(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    look = ports.choose
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        monkeypatch.setattr(ports, "choose", lambda asked, first=None: taken if first is None else look(asked))
+        with lab.running(Project(ROOT, Path(sys.prefix)), None, browser=False) as running:
+            assert f":{taken}/" not in running.address
+            assert urllib.request.urlopen(running.address, timeout=30).status == 200
+        with (
+            pytest.raises(lab.Taken, match=f"Port {taken} was taken"),
+            lab.running(Project(ROOT, Path(sys.prefix)), taken, browser=False),
+        ):
+            pass
+    assert f"Port {taken} was taken by another program just now." in capsys.readouterr().out
 
 
 def test_without_the_token_nothing_is_served(served: lab.Lab) -> None:
