@@ -86,6 +86,8 @@ def test_banned_tokens_are_no_fault() -> None:
 
     hf.lm_head.register_forward_hook(ban)
     model = explorer.attach(hf)
+    assert model.capabilities.checked
+    assert model.capabilities.attention == (("", "recorded"),)
     top = model.trace(IDS).next_tokens(97)
     assert len(top) == 95
     assert not {4, 5} & set(top["id"])

@@ -298,7 +298,7 @@ def test_a_tokenizer_that_is_not_the_models_is_named_with_both_sizes() -> None:
 def test_a_pasted_book_is_refused_before_it_is_tokenised(
     family: str, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = {"hidden_size": 32, "n_layer": 2, "n_head": 4} if family == "bloom" else {}
+    sizes = {"n_layer": 2, "n_head": 4, "max_position_embeddings": -1} if family == "bloom" else {}
     model = explorer.attach(tiny(family, **sizes), zoo.byte_level())
     monkeypatch.setattr("explorer.model.read_text", lambda *_: pytest.fail("it was tokenised"))
     with pytest.raises(explorer.Refused, match=rf"10,000,000 characters.*{limit}"):
