@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from explorer.generation import Generation, Step
     from explorer.loading import attach, load
     from explorer.model import Model
+    from explorer.provenance import Provenance
     from explorer.record import Record
     from explorer.sampling import Distribution, NextToken, Sampling
+    from explorer.saved import open_trace
     from explorer.tokens import Token, Tokens
     from explorer.trace import Trace
 
@@ -36,6 +38,7 @@ _HOME = {
     "Model": "model",
     "NextToken": "sampling",
     "Patch": "edits",
+    "Provenance": "provenance",
     "Record": "record",
     "Sampling": "sampling",
     "Scale": "edits",
@@ -46,6 +49,7 @@ _HOME = {
     "Trace": "trace",
     "attach": "loading",
     "load": "loading",
+    "open_trace": "saved",
 }
 
 __version__ = "0.1.0"
@@ -63,6 +67,7 @@ __all__ = [
     "Model",
     "NextToken",
     "Patch",
+    "Provenance",
     "Record",
     "Refused",
     "Sampling",
@@ -74,6 +79,7 @@ __all__ = [
     "Trace",
     "attach",
     "load",
+    "open_trace",
 ]
 
 

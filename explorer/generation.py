@@ -211,7 +211,9 @@ class Generation(Iterator[Step]):
                 "This generation recorded nothing; generate with record=True, or with the sites to keep, to read its "
                 "trace."
             )
-        return self._growing.trace(self.edits, self.fired)
+        trace = self._growing.trace(self.edits, self.fired)
+        trace.seed = self.seed
+        return trace
 
     def stop(self) -> None:
         """Ends the generation, a running pass before its next layer. From any thread, as often as you like."""

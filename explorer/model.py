@@ -30,7 +30,7 @@ from explorer.edits import Edit, checked_edits
 from explorer.errors import Refused
 from explorer.examination import examine
 from explorer.inputs import prepare
-from explorer.planning import Firings, check_padding, layers_of, needs_stream, plan
+from explorer.planning import Firings, check_padding, head_outputs, layers_of, needs_stream, plan
 from explorer.record import Record, resolved
 from explorer.recording import Plan, Recording, answering, evaluating, hidden_state, recording
 from explorer.reuse import start as starting
@@ -468,6 +468,24 @@ class Model:
         with self.lock, torch.no_grad(), self.evaluating(), answering(backbone, stored):
             logits: Tensor = self.hf(input_ids=ids, use_cache=False, logits_to_keep=0).logits
         return logits
+
+    def head_parts(self, attention: Heads, given: Tensor, chosen: Sequence[int], *, moved: bool) -> Tensor:
+        """What each head adds: (batch, position, head, width), by the model's own output projection.
+
+        Args:
+            attention: whose heads.
+            given: what the projection received.
+            chosen: which heads.
+            moved: whether `given` was kept elsewhere or in another dtype; it is brought there and back.
+        """
+        assert attention.projection is not None  # or there would be no such site
+        projection = self.hf.get_submodule(attention.projection)
+        with self.lock, torch.no_grad(), self.evaluating():
+            if not moved:
+                return head_outputs(projection, given, chosen, attention.heads)
+            weight = next(projection.parameters())
+            parts = head_outputs(projection, given.to(weight.device, self.dtype), chosen, attention.heads)
+            return parts.to(given.device, given.dtype)
 
     def replay(self, heads: Heads, received: tuple[tuple[Any, ...], dict[str, Any]]) -> Tensor:
         """The weights of an attention outside the interface: its own eager maths, run again on what it received."""

@@ -132,7 +132,7 @@ def state_of(hf: nn.Module) -> int:
 
 
 def _other(model: Model, earlier: Trace, state: int, edits: Sequence[Edit]) -> str:
-    if earlier._model.hf is not model.hf:
+    if getattr(earlier._model, "hf", None) is not model.hf:  # an opened trace may have none
         return "the earlier trace is of another model"
     if edits or earlier.edits:
         return "one of the two passes is edited"

@@ -29,7 +29,7 @@ from explorer._pieces import Piece, Pieces, pieces_of
 from explorer._utf8 import is_whole, well_formed
 from explorer._visible import is_control, visible, visible_bytes
 
-__all__ = ["Kind", "Token", "Tokens", "labels", "read_ids", "read_text", "well_formed"]
+__all__ = ["Kind", "Labels", "Token", "Tokens", "labels", "read_ids", "read_text", "well_formed"]
 
 Kind = Literal["text", "special", "byte", "control"]
 
@@ -125,6 +125,13 @@ class Tokens(Sequence[Token]):
         return f'<div style="line-height:2">{chips}</div>{about}'
 
 
+class Labels:
+    """What some tokens are called, where their tokenizer is not at hand; takes its place in `labels`."""
+
+    def __init__(self, known: Iterable[Token]) -> None:
+        self.known = {token.id: token for token in known}
+
+
 def read_text(
     tokenizer: Any, text: str, add_special_tokens: bool = True, *, split_special_tokens: bool = False
 ) -> Tokens:
@@ -192,15 +199,16 @@ def labels(tokenizer: Any, ids: Iterable[int]) -> list[Token]:
     Remembered for as long as the tokenizer lives, so labelling a whole vocabulary again costs next to nothing.
 
     Args:
-        tokenizer: a transformers tokenizer, or None: ids are then shown as numbers.
+        tokenizer: a transformers tokenizer; or `Labels`, or None: ids that have no name are then shown as numbers.
         ids: a list, an array or a tensor with one axis.
 
     Raises:
         TypeError: `ids` is not a sequence of whole numbers.
     """
     listed = _listed(ids)
-    if tokenizer is None:
-        return [Token(id, f"⟨id {id}⟩", "text") for id in listed]
+    if tokenizer is None or isinstance(tokenizer, Labels):
+        known = {} if tokenizer is None else tokenizer.known
+        return [known.get(id) or Token(id, f"⟨id {id}⟩", "text") for id in listed]
     pieces = pieces_of(tokenizer)
     return [_label(pieces, id, piece) for id, piece in zip(listed, pieces.read(tokenizer, listed), strict=True)]
 

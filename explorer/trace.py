@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -18,7 +19,6 @@ from explorer.budget import check_pattern
 from explorer.errors import Refused
 from explorer.finite import check_answer
 from explorer.inputs import Inputs
-from explorer.planning import head_outputs
 from explorer.recording import Recording
 from explorer.sites import Site, checked_indices, checked_layer, chosen_stack, heads_of
 from explorer.tokens import Tokens
@@ -26,9 +26,11 @@ from explorer.tokens import Tokens
 if TYPE_CHECKING:
     import pandas as pd
 
+    from explorer.absent import AbsentModel
     from explorer.edits import Edit
     from explorer.logit_attribution import LogitAttribution
     from explorer.model import Model
+    from explorer.provenance import Provenance
     from explorer.record import Keeper
     from explorer.reuse import Start
 
@@ -50,13 +52,15 @@ class Trace:
         reuse_note: why none were, where one was offered.
         positions: the positions that residual-like sites and logits hold, in order; None where they hold all.
         gives_back: whether its memory goes back to the system with it, because it is large.
+        seed: of the sampling that wrote the text; None where the text was given.
     """
 
     gives_back = False
+    seed: int | None = None
 
     def __init__(
         self,
-        model: Model,
+        model: Model | AbsentModel,
         inputs: Inputs,
         recording: Recording,
         logits: Tensor | None,
@@ -198,22 +202,15 @@ class Trace:
         """
         found = self._attention_site(layer, stack, kind, "head_out")
         attention = found.heads
-        assert attention is not None
-        assert attention.projection is not None  # the site exists
+        assert attention is not None  # the site exists
         chosen = checked_indices("heads", heads, attention.heads)
         prefix = found.address.rpartition(".")[0]
         given = self._recording.hidden.get(f"{prefix}.gated")
         if given is None:
             z = self._of_attention(addresses.parse(f"{prefix}.z", self._model.anatomy))
             given = z.reshape(*z.shape[:2], -1)
-        projection = self._model.hf.get_submodule(attention.projection)
-        with self.as_it_ran(), torch.no_grad(), self._model.evaluating():
-            if not self._narrowed:
-                return head_outputs(projection, given, chosen, attention.heads)
-            # Kept elsewhere or in another dtype: there and back.
-            weight = next(projection.parameters())
-            parts = head_outputs(projection, given.to(weight.device, self._model.dtype), chosen, attention.heads)
-            return parts.to(given.device, given.dtype)
+        with self.as_it_ran():
+            return self._model.head_parts(attention, given, chosen, moved=self._narrowed)
 
     @property
     def logits(self) -> Tensor:
@@ -247,7 +244,44 @@ class Trace:
     @property
     def model(self) -> Model:
         """The model that made this trace."""
-        return self._model
+        return cast("Model", self._model)  # where it is absent, `SavedTrace` refuses
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the numbers come from: weights, dtype, device, versions, input and edits."""
+        from explorer.provenance import provenance_of
+
+        return provenance_of(self)
+
+    def save(self, path: str | Path, *, include: str | Sequence[str] = (), overwrite: bool = False) -> Path:
+        """Writes the trace into one file that `explorer.open_trace` opens without the model.
+
+        The file is safetensors with JSON in its header. It holds all that was recorded, in its own dtype, the logits
+        after the last position, the tokens as they are shown, and the provenance.
+
+        Args:
+            path: ends in ".safetensors".
+            include: what else the model's weights are needed for and is computed now: "logits" of every position;
+                "lens", the ten likeliest tokens of each layer and position; "head_out", what each head adds (as many
+                residual streams as there are heads); "patterns", the attention weights of families whose own code
+                alone gives them, such as bloom. Other patterns follow from what is recorded.
+            overwrite: replace a file that is there.
+
+        Returns:
+            The path. The file is whole, or it is not there.
+
+        Raises:
+            Refused: the file exists or cannot be written, something of `include` cannot be computed, or the model
+                has changed since the pass.
+        """
+        from explorer.saving import save
+
+        return save(self, path, include=include, overwrite=overwrite)
+
+    def _late(self) -> dict[str, Tensor]:
+        """What is no recording and at hand all the same, by site: logits that the pass gave for all, or were read."""
+        whole = self._pass_logits is not None and self._pass_logits.shape[1] > 1
+        return {"logits": self.logits} if whole or self._logits is not None else {}
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -261,7 +295,7 @@ class Trace:
         Raises:
             Refused: one of them is gone.
         """
-        with self._model.lock, adapters.using(self._model.hf, self._adapted):
+        with self.model.lock, adapters.using(self.model.hf, self._adapted):
             yield
 
     def lens(self, *, layers: Chosen = None, positions: Chosen = None, k: int = 5) -> pd.DataFrame:
