@@ -34,6 +34,7 @@ from explorer.growing import Growing, at_step, started
 from explorer.planning import Firings, check_growing
 from explorer.recording import Plan, recording
 from explorer.sampling import Distribution, NextToken
+from explorer.spent import in_words
 from explorer.tokens import Token, Tokens, labels, read_ids
 
 if TYPE_CHECKING:
@@ -169,7 +170,8 @@ class Generation(Iterator[Step]):
         self._todo = todo
         self._growing = growing
         self._stop = threading.Event()
-        self._turn = threading.Lock()  # held within a step, so that two threads cannot feed one cache
+        self._turn = threading.RLock()  # held within a step, so that two threads cannot feed one cache
+        self._stepping = False
         # On the CPU, so that a seed means the same draw wherever the model runs.
         self._generator = torch.Generator().manual_seed(self.seed)
         self._accepted = frozenset(inspect.signature(model.hf.forward).parameters)
@@ -227,10 +229,13 @@ class Generation(Iterator[Step]):
 
     def __next__(self) -> Step:
         with self._turn:
+            if self._stepping:
+                raise Refused("A step of this generation is running; take the next one after it, not within it.")
             if self.ended is None and self._stopping():
                 self._end("stopped")
             if self.ended is not None:
                 raise StopIteration
+            self._stepping = True
             try:
                 step = self._step()
             except Cancelled:
@@ -240,6 +245,8 @@ class Generation(Iterator[Step]):
             except BaseException as error:
                 self._end(f"an error: {str(error) or type(error).__name__}")
                 raise
+            finally:
+                self._stepping = False
             self.steps.append(step)
             if step.id in self._ends:
                 self._end("end of sequence")
@@ -311,7 +318,8 @@ class Generation(Iterator[Step]):
             self._cache = (name, output[name]) if name else None
             logits: torch.Tensor = output.logits[0, -1].float().cpu()
             if self._growing is not None:
-                self._growing.take(seen, output.logits)
+                with in_words():
+                    self._growing.take(seen, output.logits)
         self.fired = [sum(both) for both in zip(self.fired, firings.counts, strict=True)]
         if offset == 0:
             firings.check(growing=True)
