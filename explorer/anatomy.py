@@ -115,12 +115,14 @@ class Stack:
     """A run of like layers.
 
     Attributes:
-        name: "" where a model has one stack, else "encoder", "decoder", "text", "vision".
+        name: "" where a model has one stack, else "encoder", "decoder", "text", "vision"; a second call of a tower in
+            one pass is a stack of its own, "vision_2".
         path: module path of the list that holds the layers.
         layers: the layers, in order of depth.
         width: of the residual stream.
         linked: whether each layer receives exactly what the one before it gave.
         final_norm: path of the norm that follows the last layer, or None.
+        flat: whether all images of a pass lie on one axis of positions, (position, width), read as one text's.
     """
 
     name: str
@@ -129,6 +131,7 @@ class Stack:
     width: int
     linked: bool
     final_norm: str | None
+    flat: bool = False
 
     @property
     def prefix(self) -> str:

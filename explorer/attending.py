@@ -44,6 +44,11 @@ def attend(
     """
     current = session()
     prefix, changes = _where(module, current)
+    if current is not None and changes and current.turn(f"{prefix} in pieces") and _touched(changes, prefix):
+        raise Refused(
+            f"{prefix} attended several times in one call, for one image or window after the other, so it cannot be "
+            f"edited inside; edit {prefix}.out or the residual stream."
+        )
     if changes:
         query, key, value = (
             _changed(changes, prefix, part, tensor) for part, tensor in (("q", query), ("k", key), ("v", value))
@@ -80,8 +85,14 @@ def _where(module: nn.Module, current: Session | None) -> tuple[str, Mapping[str
     if current is None:
         return "", {}
     path = current.paths.get(id(module), "")
-    turn = current.turn(f"{path} attends")
+    turn = current.whole.get(path)  # pieces of one call belong together
+    if turn is None:
+        turn = current.turn(f"{path} attends")
     return current.plan.attentions.get((path, turn), path), current.plan.heads
+
+
+def _touched(changes: Mapping[str, Change], prefix: str) -> bool:
+    return any(site.rpartition(".")[0] == prefix for site in changes)
 
 
 def _changed(changes: Mapping[str, Change], prefix: str, part: str, value: Tensor) -> Tensor:

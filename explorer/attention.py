@@ -130,6 +130,31 @@ class AttentionCall:
         return torch.matmul(query, _taken(self.key, heads // group, 1).transpose(2, 3))
 
 
+def joined(pieces: Sequence[AttentionCall]) -> AttentionCall:
+    """One call for several that a module made in a row, one for each image or window; none sees another's keys.
+
+    Raises:
+        ValueError: they are not pieces of one sequence that is seen in both directions without a mask.
+    """
+    if len(pieces) == 1:
+        return pieces[0]
+    first = pieces[0]
+    for piece in pieces:
+        plain = piece.mask is None and piece.bias is None and not piece.sparse and piece.changed_pattern is None
+        if not plain or (piece.causal and piece.queries > 1) or piece.queries != piece.keys:
+            raise ValueError("a module attended several times in one call, in a way that is not read")
+    size = [piece.queries for piece in pieces]
+    owner = torch.repeat_interleave(torch.arange(len(size)), torch.tensor(size)).to(first.query.device)
+    return first.replaced(
+        query=torch.cat([piece.query for piece in pieces], dim=2),
+        key=torch.cat([piece.key for piece in pieces], dim=2),
+        value=torch.cat([piece.value for piece in pieces], dim=2),
+        z=torch.cat([piece.z for piece in pieces], dim=1),
+        mask=(owner[:, None] == owner[None, :])[None, None],
+        causal=False,
+    )
+
+
 def _taken(values: Tensor, index: Tensor, axis: int) -> Tensor:
     """Picks along one axis; a view where the index is a run, since a copy of long keys costs more than the rest."""
     first, count = int(index[0]), len(index)

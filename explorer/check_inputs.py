@@ -10,6 +10,7 @@ import torch
 from explorer.errors import Refused
 from explorer.inputs import prepare, towers
 from explorer.model import Model
+from explorer.pictures import example
 
 _POSITIONS = 12
 # A window up to this wide is made to hide something; a wider one would cost more than a check should.
@@ -21,6 +22,8 @@ def given_to(model: Model, inputs: Any) -> dict[str, Any]:
     """What `model.trace` is given: by default a short text, an image of noise, a few ids for a decoder."""
     config = model.hf.config
     given: dict[str, Any] = {"inputs": None}
+    if inputs is None and (found := example(model.hf)[0]) is not None:
+        return {"inputs": [found[0]], "images": found[1]}
     text = reads_text(model)
     if (towers(config) or not text) and (text or inputs is None):
         vision = getattr(config, "vision_config", config)

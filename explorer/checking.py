@@ -177,6 +177,11 @@ def _patched(model: Model, given: Mapping[str, Any], stack: Stack, middle: int) 
 def _other(given: Mapping[str, Any], stack: Stack) -> dict[str, Any]:
     """Other inputs of the same shape; for a decoder the encoder keeps reading the same."""
     other = dict(given)
+    if isinstance(other.get("images"), Mapping):  # inside the text, whose places for them stay where they are
+        if stack.name.startswith("vision"):
+            pixels = other["images"]["pixel_values"]
+            return {**other, "images": {**other["images"], "pixel_values": pixels.flip(-1)}}
+        return {**other, "inputs": [[*row[:-3], *reversed(row[-3:])] for row in other["inputs"]]}
     name = "decoder" if "decoder" in given and stack.name == "decoder" else "inputs"
     if other[name] is not None:
         other[name] = [row[-1:] + row[:-1] for row in other[name]]
@@ -187,7 +192,7 @@ def _other(given: Mapping[str, Any], stack: Stack) -> dict[str, Any]:
 
 def _check_padding(found: Measured, model: Model, given: Mapping[str, Any]) -> None:
     """The same comparisons where a mask really hides something: two texts of unequal length."""
-    if given["inputs"] is None or not model.accepts("attention_mask"):
+    if given["inputs"] is None or not model.accepts("attention_mask") or isinstance(given.get("images"), Mapping):
         return
     ids = given["inputs"][0]
     if len(ids) < 4:

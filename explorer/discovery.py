@@ -9,7 +9,7 @@ part received. Nothing is taken from names; what does not add up is not claimed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,6 +39,7 @@ class Call:
         leaf: whether it has a weight matrix of its own and no parts.
         received: what went in, positional and keyword arguments with copies of tensors, where a table of whole
             numbers is among it, as a mixture's experts are given; else None.
+        flat: whether what went in had batch and position on one axis.
     """
 
     path: str
@@ -50,6 +51,7 @@ class Call:
     overwritten: bool = False
     leaf: bool = False
     received: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    flat: bool = False
 
     @property
     def single(self) -> bool:
@@ -62,12 +64,12 @@ class Call:
 
 
 @contextmanager
-def watching(model: nn.Module, places: tuple[int, int]) -> Iterator[list[Call]]:
+def watching(model: nn.Module, lengths: Collection[int]) -> Iterator[list[Call]]:
     """Writes down every module's call inside the block, in order of their beginnings.
 
     Args:
         model: the model.
-        places: batch and position of the pass that will run.
+        lengths: how many positions its texts and images have in the pass that will run, which is of one text.
     """
     calls: list[Call] = []
     running: list[Call] = []
@@ -77,7 +79,8 @@ def watching(model: nn.Module, places: tuple[int, int]) -> Iterator[list[Call]]:
     def before(path: str, leaf: bool) -> Any:
         def hook(_module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
             values = (*args, *keywords.values())
-            call = Call(path, next(clock), given=_copy(_hidden(values, places)), leaf=leaf)
+            found = _hidden(values, lengths)
+            call = Call(path, next(clock), given=_copy(found), leaf=leaf, flat=found is not None and found.dim() == 2)
             if any(isinstance(value, Tensor) and value.dim() == 2 and _is_whole(value) for value in values):
                 call.received = tuple(map(_kept, args)), {name: _kept(value) for name, value in keywords.items()}
             calls.append(call)
@@ -90,7 +93,7 @@ def watching(model: nn.Module, places: tuple[int, int]) -> Iterator[list[Call]]:
         call.end = next(clock)
         values = tuple(output.values()) if isinstance(output, Mapping) else output
         values = values if isinstance(values, tuple | list) else (values,)
-        original = _hidden(values, places)
+        original = _hidden(values, lengths)
         call.gave = _copy(original)
         if original is not None:
             originals.append((call, original))
@@ -108,22 +111,25 @@ def watching(model: nn.Module, places: tuple[int, int]) -> Iterator[list[Call]]:
             undo.callback(module.register_forward_hook(after, with_kwargs=True).remove)
         yield calls
     for call, original in originals:
-        call.overwritten = not torch.equal(original.nan_to_num(), call.gave.nan_to_num())  # type: ignore[union-attr]
+        call.overwritten = not torch.equal(original.nan_to_num(), call.gave.reshape(original.shape).nan_to_num())  # type: ignore[union-attr]
 
 
-def _hidden(values: Any, places: tuple[int, int]) -> Tensor | None:
-    """The first (batch, position, width) tensor; some parts see batch and position as one axis."""
+def _hidden(values: Any, lengths: Collection[int]) -> Tensor | None:
+    """The first (batch, position, width) tensor; some parts see batch and position as one axis, of one text."""
     for value in values:
         if isinstance(value, Tensor) and value.is_floating_point():
             if value.dim() == 3:
                 return value
-            if value.dim() == 2 and value.shape[0] == places[0] * places[1]:
-                return value.reshape(*places, -1)
+            if value.dim() == 2 and value.shape[0] in lengths:
+                return value
     return None
 
 
 def _copy(value: Tensor | None) -> Tensor | None:
-    return None if value is None else value.detach().clone()
+    if value is None:
+        return None
+    copied = value.detach().clone()
+    return copied[None] if copied.dim() == 2 else copied
 
 
 def _is_whole(value: Tensor) -> bool:
@@ -172,11 +178,30 @@ def runs(model: nn.Module, calls: list[Call]) -> list[Run]:
         inside = [call for call in calls if element.fullmatch(call.path) and _same_width(call)]
         if not inside or not any(other is not call and call.holds(other) for call in inside for other in calls):
             continue
-        links = [close(b.given, a.gave) for a, b in pairwise(inside)]
-        if len(inside) > 1 and not any(links):
-            continue  # parallel branches or experts, not a run
-        found.append(Run(path, inside, all(links)))
+        for times in _apart(path, inside, calls):
+            links = [close(b.given, a.gave) for a, b in pairwise(times)]
+            if len(times) > 1 and not any(links):
+                continue  # parallel branches or experts, not a run
+            found.append(Run(path, times, all(links)))
     return sorted(found, key=lambda run: run.calls[0].start)
+
+
+def _apart(path: str, inside: list[Call], calls: list[Call]) -> list[list[Call]]:
+    """The calls of a list's modules, one group for each call of a module that holds the whole list.
+
+    A tower that reads two images one after the other is called twice, and neither call is a part of the other's
+    depth. Layers that are gone through again inside one call (weights shared across depth) stay one group.
+    """
+    parents = [path.rsplit(".", depth)[0] for depth in range(1, path.count(".") + 1)]
+    for parent in parents:
+        holding = [call for call in calls if call.path == parent]
+        groups = [[call for call in inside if whole.holds(call)] for whole in holding]
+        apart = len(groups) > 1 and sum(map(len, groups)) == len(inside) and all(groups)
+        if not apart or len({tuple(call.path for call in group) for group in groups}) > 1:
+            continue
+        if not any(close(after[0].given, before[-1].gave) for before, after in pairwise(groups)):
+            return groups
+    return [inside]
 
 
 def _same_width(call: Call) -> bool:

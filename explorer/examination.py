@@ -7,7 +7,6 @@ do not call it are asked once for their weights in the ordinary way.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import torch
@@ -15,9 +14,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 import explorer.attending  # noqa: F401 - registers the attention function
-from explorer import discovery, finite, mixtures, recurrence
+from explorer import discovery, finite, mixtures, pictures, recurrence
 from explorer.anatomy import Anatomy, Heads, Layer, Place, Stack
-from explorer.attention import AttentionCall
+from explorer.attention import AttentionCall, joined
 from explorer.discovery import Call, Run
 from explorer.experts import experts_of
 from explorer.probing import AGREEMENT, POSITIONS, agree, answer, probe
@@ -41,7 +40,7 @@ def examine(model: Any) -> Anatomy:
     plain: Tensor | None = None
     if not missing:
         try:
-            plain, calls, routed = _first_pass(model, inputs)
+            inputs, (plain, calls, routed) = _first_pass(model, inputs)
         except torch.OutOfMemoryError:
             raise
         except _FAILURES as error:
@@ -55,6 +54,8 @@ def examine(model: Any) -> Anatomy:
         seen, missing = _attention(model, inputs, plain, calls)
         seen.routing = mixtures.rules(routed, [call.path for call in calls])
         stacks, unclear = _stacks(model, calls, seen)
+        unseen = pictures.example(model)[1]
+        unclear = "; ".join(text for text in (unclear, unseen) if text)
         stacks = tuple(recurrence.marked(stack, model) for stack in stacks)
         missing = missing or unclear
     return Anatomy(
@@ -72,12 +73,37 @@ def examine(model: Any) -> Anatomy:
     )
 
 
-def _first_pass(model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, list[Call], dict[str, Any]]:
-    """The plain answer, every module's call, and what the routers returned."""
-    watched = discovery.watching(model, (1, POSITIONS))
+_Pass = tuple[Tensor, list[Call], dict[str, Any]]
+
+
+def _first_pass(model: Any, inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], _Pass]:
+    """What was read, and of it the plain answer, every module's call, and what the routers returned.
+
+    Where a pass with an image inside the text fails, text alone is read.
+    """
+    try:
+        return inputs, _watched(model, inputs)
+    except torch.OutOfMemoryError:
+        raise
+    except _FAILURES as error:
+        if pictures.example(model)[0] is None:
+            raise
+        pictures.unread(model, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+    inputs, _ = probe(model)
+    return inputs, _watched(model, inputs)
+
+
+def _watched(model: Any, inputs: dict[str, Tensor]) -> _Pass:
+    watched = discovery.watching(model, _lengths(inputs))
     with torch.no_grad(), recording(model, Plan(outputs=mixtures.routers(model))) as record, watched as calls:
         plain = answer(model(**inputs))
     return plain, calls, dict(record.outputs)
+
+
+def _lengths(inputs: dict[str, Tensor]) -> set[int]:
+    """How many positions texts have, and images whose patches lie on one axis."""
+    patches = {inputs["pixel_values"].shape[0]} if "image_grid_thw" in inputs else set()
+    return {POSITIONS} | patches | ({inputs["input_ids"].shape[1]} if "input_ids" in inputs else set())
 
 
 def _limit(positions: Any) -> int | None:
@@ -108,10 +134,19 @@ def _attention(model: Any, inputs: dict[str, Tensor], plain: Tensor, calls: list
             record.attention.clear()
     if record.attention and not agree(plain, routed):
         return seen, "its output changes when its attention is recorded, so attention is not recorded"
-    seen.interface = dict(record.attention)
+    seen.interface = {path: _whole(found, path, calls) for path, found in record.attention.items()}
     if record.attention:
         return seen, ""
     return _replayed(model, inputs, plain, seen)
+
+
+def _whole(found: list[AttentionCall], path: str, calls: list[Call]) -> list[AttentionCall]:
+    """One attention call for each call of its module, which may attend to images or windows one after the other."""
+    times = sum(call.path == path for call in calls)
+    if not times or len(found) % times:
+        return found
+    size = len(found) // times
+    return [joined(found[first : first + size]) for first in range(0, len(found), size)]
 
 
 def _replayed(model: Any, inputs: dict[str, Tensor], plain: Tensor, seen: _Seen) -> tuple[_Seen, str]:
@@ -119,7 +154,7 @@ def _replayed(model: Any, inputs: dict[str, Tensor], plain: Tensor, seen: _Seen)
     name = type(model).__name__
     if any(getattr(module, "_can_record_outputs", None) for module in model.modules()):
         return seen, f"{name} makes no attention call that can be recorded"
-    watched = discovery.watching(model, (1, POSITIONS))
+    watched = discovery.watching(model, _lengths(inputs))
     with torch.no_grad(), recording(model, Plan(attention="eager")), watched as asked:
         try:
             output = model(**inputs, output_attentions=True)
@@ -147,13 +182,15 @@ def _stacks(model: nn.Module, calls: list[Call], seen: _Seen) -> tuple[tuple[Sta
     found = discovery.runs(model, calls)
     if not found:
         return (), "no run of layers could be located"
-    names = _names(found)
+    if any(call.given is not None and call.given.shape[:2] == (POSITIONS, 1) for run in found for call in run.calls):
+        return (), "its layers hold positions before texts, (position, batch, width), which is not read"
+    names = _names(found, model)
     stacks = tuple(_stack(model, run, name, calls, seen) for run, name in zip(found, names, strict=True))
     notes = sorted({layer.missing for stack in stacks for layer in stack.layers if layer.missing})
     return stacks, "; ".join(notes)
 
 
-def _names(found: list[Run]) -> list[str]:
+def _names(found: list[Run], model: nn.Module) -> list[str]:
     if len(found) == 1:
         return [""]
     names = []
@@ -161,9 +198,26 @@ def _names(found: list[Run]) -> list[str]:
         parts = run.path.replace("_model", "").split(".")
         known = [name for name in ("encoder", "decoder", "text", "vision") if name in parts]
         towers = [name for name in known if name in ("text", "vision")]
-        names.append((towers or known or [run.path.replace(".", "_")])[-1])
-    counts = Counter(names)
-    return [name if counts[name] == 1 else run.path.replace(".", "_") for run, name in zip(found, names, strict=True)]
+        tower = [one] if (one := _tower(run.path, model)) else towers
+        names.append((tower or known or [run.path.replace(".", "_")])[-1])
+    paths = {name: {run.path for run, other in zip(found, names, strict=True) if other == name} for name in names}
+    names = [n if len(paths[n]) == 1 else run.path.replace(".", "_") for run, n in zip(found, names, strict=True)]
+    # A tower that is called several times in a pass is a stack for each call.
+    earlier = [names[:index].count(name) for index, name in enumerate(names)]
+    return [f"{name}_{number + 1}" if number else name for name, number in zip(names, earlier, strict=True)]
+
+
+def _tower(path: str, model: nn.Module) -> str:
+    """Which of the config's two halves the modules around a run belong to, where images stand inside the text."""
+    config: Any = model.config
+    if pictures.image_token(config) is None:
+        return ""
+    while path:
+        own = getattr(model.get_submodule(path), "config", None)
+        if own is not None and own is not config:
+            return "vision" if own is config.vision_config else "text" if own is config.get_text_config() else ""
+        path = path.rpartition(".")[0]
+    return ""
 
 
 def _stack(model: nn.Module, run: Run, name: str, calls: list[Call], seen: _Seen) -> Stack:
@@ -178,6 +232,7 @@ def _stack(model: nn.Module, run: Run, name: str, calls: list[Call], seen: _Seen
         width=last.gave.shape[-1],
         linked=run.linked,
         final_norm=norm,
+        flat=last.flat,
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from explorer.errors import Refused
 from explorer.padding import unfit
+from explorer.pictures import image_token, places
 from explorer.tokens import Tokens, read_ids
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def prepare(model: Model, inputs: Any, decoder: Any = None, images: Any = None) 
         TypeError: something is of a type that cannot be read.
     """
     hf, config = model.hf, model.hf.config
+    if images is not None and image_token(config) is not None:
+        return _with_pictures(model, inputs, images, decoder)
     takes_text = getattr(hf, "main_input_name", "input_ids") == "input_ids" or hasattr(config, "text_config")
     arguments: dict[str, Tensor] = {}
     tokens: tuple[Tokens, ...] = ()
@@ -75,6 +78,46 @@ def prepare(model: Model, inputs: Any, decoder: Any = None, images: Any = None) 
         raise Refused(f"texts of several lengths cannot share a pass of {model.name}: {why}. Give texts of one length.")
     lengths = tuple(len(text) for text in written or tokens)
     return Inputs(arguments, tokens, written, lengths)
+
+
+def _with_pictures(model: Model, inputs: Any, images: Any, decoder: Any) -> Inputs:
+    """One text with its images, through the model's processor; or ids that hold the images' places."""
+    if decoder is not None or getattr(model.hf.config, "is_encoder_decoder", False):
+        raise Refused(f"images inside a text are read where there is no decoder beside it, and {model.name} has one.")
+    if inputs is None:
+        raise Refused(f"{model.name} reads images inside a text; give the text or its ids as well.")
+    if isinstance(inputs, Sequence) and inputs and all(isinstance(item, Mapping) for item in inputs):
+        processor: Any = model.processor
+        if not callable(getattr(processor, "apply_chat_template", None)):
+            raise Refused(f"{model.name} was attached without a processor; give the conversation as token ids.")
+        inputs = processor.apply_chat_template(list(inputs), tokenize=False, add_generation_prompt=True)
+    if isinstance(inputs, str):
+        if getattr(model.processor, "image_processor", None) is None or not callable(model.processor):
+            raise Refused(f"{model.name} was attached without a processor for images; give token ids and pixel values.")
+        pictures = dict(model.processor(text=[inputs], images=images, return_tensors="pt"))
+        tokens = _read(model, pictures.pop("input_ids"), "inputs")
+        pictures.pop("attention_mask", None)
+    else:
+        tokens = _read(model, inputs, "inputs")
+        pictures = dict(images) if isinstance(images, Mapping) else {"pixel_values": images}
+    for name, value in pictures.items():
+        if not isinstance(value, Tensor):
+            raise Refused(f"images: {name} is a {type(value).__name__}; tensors are needed, as a processor gives them.")
+    if isinstance(images, Mapping) and (unknown := [name for name in pictures if not model.accepts(name)]):
+        raise Refused(f"images names {unknown[0]!r}, which the forward of {model.name} does not take.")
+    if _uneven(tokens):
+        raise Refused(f"texts of several lengths with images cannot share a pass of {model.name}; give one at a time.")
+    place = image_token(model.hf.config)
+    if not any(place in text.ids for text in tokens):
+        raise Refused(f"the text holds no place for an image (id {place}); {model.name} needs one for each feature.")
+    arguments = _batch(model, tokens)
+    arguments |= places(model.hf, arguments["input_ids"])
+    arguments |= {name: _given(model, value) for name, value in pictures.items() if model.accepts(name)}
+    return Inputs(arguments, tokens, (), tuple(len(text) for text in tokens))
+
+
+def _given(model: Model, value: Tensor) -> Tensor:
+    return value.to(device=model.device, dtype=model.dtype if value.is_floating_point() else value.dtype)
 
 
 def towers(config: Any) -> bool:

@@ -162,14 +162,17 @@ def _short(trace: Trace, stack: Stack) -> Iterator[Mapping[str, Any]]:
     """
     model = trace.model
     paths = list(dict.fromkeys(layer.path for layer in stack.layers))
+    # Other ids than those the stand-ins are run with, so that anything that passes the layers by shows.
+    ids = (model.vocabulary // 2 + 3 * torch.arange(_SHORT, device=model.device)) % model.vocabulary
     with trace.as_it_ran(), torch.no_grad():
         with recording(model.hf, Plan(outputs=paths)) as seen:
-            answer = model.run(**_blank(model, 1, _SHORT))
+            answer = model.run(**_given(model, ids[None]))
         outputs = {path: seen.outputs[path] for path in paths}
         with model.evaluating():
-            last = hidden_state(outputs[stack.layers[-1].path]).reshape(1, _SHORT, -1)
             assert answer is not None  # there is a vocabulary head
-            if not agree(answer[:, -1:], _read(trace, stack, outputs, last)[:, -1:]):
+            last = hidden_state(outputs[stack.layers[-1].path])
+            last = last if last.dim() == 3 else last.reshape(1, -1, last.shape[-1])
+            if last.shape[1] != _SHORT or not agree(answer[:, -1:], _read(trace, stack, outputs, last)[:, -1:]):
                 raise Refused(
                     f"More than its last layer's stream reaches the vocabulary head of {model.name}, so its layers "
                     "cannot be read as tokens."
@@ -190,7 +193,8 @@ def _read(trace: Trace, stack: Stack, outputs: Mapping[str, Any], stream: Tensor
         if norm is not None:
             assert stack.final_norm is not None  # or nothing would be asked of it
             stubs.enter_context(answering(hf.get_submodule(stack.final_norm), norm))
-        logits: Tensor = hf(**_blank(trace.model, *stream.shape[:2]), **options).logits
+        ids = torch.zeros(stream.shape[:2], dtype=torch.long, device=trace.model.device)
+        logits: Tensor = hf(**_given(trace.model, ids), **options).logits
     if logits.shape[:2] != stream.shape[:2]:
         raise Refused(
             f"{trace.model.name} gives logits {tuple(logits.shape)} for a stream of {tuple(stream.shape)}: not one row "
@@ -199,9 +203,8 @@ def _read(trace: Trace, stack: Stack, outputs: Mapping[str, Any], stream: Tensor
     return logits
 
 
-def _blank(model: Model, texts: int, positions: int) -> dict[str, Tensor]:
-    """Ids of the right shape, whatever they say; an encoder is given one each, since nothing of it is read."""
-    ids = (torch.arange(positions, device=model.device) % model.vocabulary).expand(texts, -1)
+def _given(model: Model, ids: Tensor) -> dict[str, Tensor]:
+    """What the layers that are read see; an encoder is given one id of each text, since nothing of it is read."""
     return {"input_ids": ids[:, :1], "decoder_input_ids": ids} if _decodes(model) else {"input_ids": ids}
 
 

@@ -25,6 +25,7 @@ from explorer.measures import (
 )
 from explorer.model import Model
 from explorer.passes import plain, recorded
+from explorer.pictures import example
 
 _POSITIONS = 4
 _LAYERS = 2
@@ -63,7 +64,8 @@ def _rows(model: Model) -> tuple[Finding, ...]:
     main = model.anatomy.stack
     assert main is not None  # there are stacks
     tolerance, found = tolerance_of(model), Measured()
-    given = given_to(model, [spread(model)[:_POSITIONS]] if reads_text(model) else None)
+    pictured = example(model.hf)[0] is not None
+    given = given_to(model, [spread(model)[:_POSITIONS]] if reads_text(model) and not pictured else None)
     chosen = {stack.name: _chosen(stack) for stack in model.anatomy.stacks}
     norms = [path for stack in model.anatomy.stacks for path in norms_of(model, stack)]
     last = max(chosen[main.name])

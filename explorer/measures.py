@@ -10,7 +10,7 @@ from torch import Tensor
 
 from explorer.anatomy import Heads, Layer, Stack
 from explorer.attending import eager_function
-from explorer.attention import additive_mask
+from explorer.attention import additive_mask, joined
 from explorer.findings import Measured
 from explorer.model import Model
 from explorer.passes import Recorded
@@ -97,7 +97,7 @@ def _rows(trace: Trace, prefix: str) -> float:
 def _weights(model: Model, seen: Recorded, stack: Stack, index: int, kind: str) -> float:
     heads = heads_of(stack.layers[index], kind)
     assert heads is not None  # it was chosen because there is one
-    call = seen.calls[f"{stack.prefix}layers.{index}.{kind}"][0]
+    call = joined(seen.calls[f"{stack.prefix}layers.{index}.{kind}"])
     module = model.hf.get_submodule(heads.path)
     named = {"softcap": call.softcap, "s_aux": call.sinks, "position_bias": call.bias}
     more = {name: value for name, value in named.items() if value is not None}
@@ -111,7 +111,7 @@ def _weights(model: Model, seen: Recorded, stack: Stack, index: int, kind: str) 
 
 
 def _mixed(seen: Recorded, stack: Stack, index: int, kind: str) -> float:
-    call = seen.calls[f"{stack.prefix}layers.{index}.{kind}"][0]
+    call = joined(seen.calls[f"{stack.prefix}layers.{index}.{kind}"])
     pattern = seen.trace.pattern(index, stack=stack.name, kind=kind)
     value = call.value.repeat_interleave(pattern.shape[1] // call.value.shape[1], dim=1)
     return difference(call.z, torch.matmul(pattern.to(value.dtype), value).transpose(1, 2))

@@ -257,7 +257,9 @@ class Model:
                 tokenizer's template, which writes the special tokens itself); or token ids as (position,),
                 (batch, position) or lists. Plain text gets the special tokens the tokenizer adds by itself.
             decoder: text or ids for the decoder of an encoder-decoder; its first token alone by default.
-            images: pixel values (batch, channel, height, width), or images for the processor.
+            images: pixel values (batch, channel, height, width), or images for the processor. Where images stand
+                inside the text, a processor writes their places into it; with ids, which hold the places, images are
+                what the model's forward takes: pixel values, or several arguments by name.
             edits: how the pass is changed, in order; see `explorer.edits`.
             record: sites to keep instead, with wildcards, such as `["layers.*.mlp.neurons"]`; or a `Record`, which
                 also chooses layers, positions, a device and a dtype.
@@ -290,6 +292,9 @@ class Model:
             keeper.finish(seen)
         trace = Trace(self, given, start.joined(seen), logits, changes, start, keeper, adapted)
         trace.fired = tuple(firings.counts)
+        for edit in changes:
+            for site in addresses.matching(edit.site, self.anatomy):
+                trace.check_calls(site)
         if large:
             trace.gives_back = True
             del start  # a cache that was made from an earlier trace

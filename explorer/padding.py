@@ -50,7 +50,7 @@ def unfit(model: Model, *, decoder: bool) -> str:
 def _shown(model: Model, decoder: bool) -> str:
     from explorer.probing import probe
 
-    inputs, missing = probe(model.hf)
+    inputs, missing = probe(model.hf, images=False)
     if missing:
         return missing
     size = model.vocabulary

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from explorer.anatomy import Heads, Place
 from explorer.attention import AttentionCall
+from explorer.capturing import uncaptured
 from explorer.edits import Edit
 from explorer.model import Model
 from explorer.recording import evaluating, hidden_state
@@ -81,6 +82,7 @@ def plain(
         undo.enter_context(model.lock)
         undo.enter_context(torch.no_grad())
         undo.enter_context(evaluating(model.hf))
+        undo.enter_context(uncaptured(model.hf))
         for path in norms:
             undo.callback(model.hf.get_submodule(path).register_forward_hook(keep).remove)
         if without is not None and without[0].projection is not None:

@@ -80,6 +80,7 @@ def plan(
             *(() if anatomy.backbone is None or record == [] else (anatomy.backbone,)),
             *(router for site in kept if site.part == "router.probs" and (router := site.place_of_layer.router)),
         ],
+        pieces=[heads.path for heads in recorded.values() if not heads.causal] if needed else (),
         stops=stops,
         changes=changes,
         heads=in_heads,

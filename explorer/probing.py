@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from explorer import pictures
 from explorer.acceptance import execution_device
 from explorer.inputs import towers
 
@@ -15,14 +17,22 @@ AGREEMENT = 0.02
 POSITIONS = 4
 
 
-def probe(model: Any) -> tuple[dict[str, Tensor], str]:
-    """Inputs for a short pass, and why there are none."""
+def probe(model: Any, *, images: bool = True) -> tuple[dict[str, Tensor], str]:
+    """Inputs for a short pass, and why there are none.
+
+    Args:
+        model: the transformers model.
+        images: whether a model that reads images inside its text is given one.
+    """
     config = model.config
     device = execution_device(model)
     inputs: dict[str, Tensor] = {}
+    if images and (found := pictures.example(model)[0]) is not None:
+        ids, image = found
+        return {"input_ids": torch.tensor([ids], device=device), "attention_mask": _ones(ids, device), **image}, ""
     name = getattr(model, "main_input_name", "input_ids")
     vocabulary = getattr(config.get_text_config(), "vocab_size", None)
-    two_towers = towers(config)
+    two_towers = towers(config) and "input_ids" in inspect.signature(model.forward).parameters
     if (name == "input_ids" or two_towers) and vocabulary is not None:
         # The largest ids are least likely to be special ones, such as padding.
         ids = [max(0, vocabulary - 1 - position) for position in range(POSITIONS)]
@@ -42,6 +52,10 @@ def probe(model: Any) -> tuple[dict[str, Tensor], str]:
     if not inputs:
         return {}, f"its input is {name}; models that read token ids or images are read"
     return inputs, ""
+
+
+def _ones(ids: list[int], device: torch.device) -> Tensor:
+    return torch.ones((1, len(ids)), dtype=torch.long, device=device)
 
 
 def answer(output: Any) -> Tensor:

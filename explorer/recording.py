@@ -18,6 +18,7 @@ from transformers import PreTrainedConfig
 from explorer import control
 from explorer.anatomy import Place
 from explorer.attention import AttentionCall
+from explorer.capturing import uncaptured
 from explorer.errors import Refused
 from explorer.experts import received, replaced
 from explorer.spent import in_words
@@ -41,7 +42,8 @@ class Plan:
         places: site -> where it is seen, for what is kept.
         replays: prefix -> attention whose inputs are kept, so that its weights can be computed later.
         outputs: paths of modules whose whole output is kept.
-        stops: paths of modules before which cancelled work stops.
+        pieces: paths of attentions that may attend several times in one call, for one image or window after the other.
+        stops: paths of modules before which cancelled work stops, and whose calls are counted.
         narrow: what is kept of an activation, from its site and value; None for all of it.
         narrow_call: what is kept of an attention call, from its prefix and itself; None for all of it.
         changes: site -> where it is seen and how it is changed there, in order.
@@ -57,6 +59,7 @@ class Plan:
     places: Mapping[str, Place] = field(default_factory=dict)
     replays: Mapping[str, Place] = field(default_factory=dict)
     outputs: Iterable[str] = ()
+    pieces: Iterable[str] = ()
     stops: Iterable[str] = ()
     narrow: Callable[[str, Tensor], Tensor] | None = None
     narrow_call: Callable[[str, AttentionCall], AttentionCall] | None = None
@@ -75,12 +78,14 @@ class Recording:
         attention: attention calls by prefix; by module path where the plan names no prefix.
         replays: what attentions received, by prefix: positional and keyword arguments.
         outputs: what modules returned, whole, by path.
+        runs: how often each layer was called, by path.
     """
 
     hidden: MutableMapping[str, Tensor] = field(default_factory=dict)
     attention: MutableMapping[str, list[AttentionCall]] = field(default_factory=dict)
     replays: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=dict)
     outputs: MutableMapping[str, Any] = field(default_factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -94,6 +99,7 @@ class Session:
         usual: the attention setting of each config (by identity) before the pass.
         turns: how often each module was called.
         texts: how many texts the pass has, where changes need to know it.
+        whole: which call of an attention that attends in pieces is running.
     """
 
     plan: Plan
@@ -102,6 +108,7 @@ class Session:
     usual: dict[int, str | None] = field(default_factory=dict)
     turns: dict[str, int] = field(default_factory=dict)
     texts: int = 1
+    whole: dict[str, int] = field(default_factory=dict)
 
     def turn(self, path: str) -> int:
         """Counts one more call of a module and gives its number, from 0."""
@@ -145,8 +152,11 @@ def recording(model: nn.Module, plan: Plan) -> Iterator[Recording]:
     current = Session(plan, Recording(), {id(module): path for path, module in modules.items()})
     with in_words(), ExitStack() as undo:
         undo.enter_context(evaluating(model))
-        for path in plan.stops:
-            undo.callback(modules[path].register_forward_pre_hook(_stop).remove)
+        undo.enter_context(uncaptured(model))
+        for path in dict.fromkeys(plan.stops):
+            undo.callback(modules[path].register_forward_pre_hook(_stopping(current, path)).remove)
+        for path in dict.fromkeys(plan.pieces):
+            undo.callback(modules[path].register_forward_pre_hook(_attending(current, path)).remove)
         for path in dict.fromkeys(plan.rows):
             undo.callback(modules[path].register_forward_pre_hook(_counting(current), with_kwargs=True).remove)
         for path, watch in _watches(plan).items():
@@ -287,13 +297,25 @@ def _hook(undo: ExitStack, current: Session, module: nn.Module, path: str, watch
 
 def _counting(current: Session) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
     def count(_module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        current.texts = hidden_input(args, keywords).shape[0]
+        state = hidden_input(args, keywords)
+        current.texts = state.shape[0] if state.dim() == 3 else 1
 
     return count
 
 
-def _stop(_module: nn.Module, _args: tuple[Any, ...]) -> None:
-    control.checkpoint()
+def _stopping(current: Session, path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    def stop(_module: nn.Module, _args: tuple[Any, ...]) -> None:
+        current.recording.runs[path] = current.recording.runs.get(path, 0) + 1
+        control.checkpoint()
+
+    return stop
+
+
+def _attending(current: Session, path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    def count(_module: nn.Module, _args: tuple[Any, ...]) -> None:
+        current.whole[path] = current.whole.get(path, -1) + 1
+
+    return count
 
 
 def hidden_input(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Tensor:

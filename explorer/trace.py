@@ -14,7 +14,7 @@ from explorer import adapters, mixtures
 from explorer import sites as addresses
 from explorer._memory import give_back
 from explorer.anatomy import Heads
-from explorer.attention import AttentionCall
+from explorer.attention import AttentionCall, joined
 from explorer.budget import check_pattern
 from explorer.errors import Refused
 from explorer.finite import check_answer
@@ -144,6 +144,7 @@ class Trace:
         found = addresses.parse(site, self._model.anatomy)
         if found.part == "logits":
             return self.logits
+        self.check_calls(found)
         if found.kind is not None and not found.part.endswith(".out"):
             return self._of_attention(found)
         if found.part == "router.probs":
@@ -330,10 +331,12 @@ class Trace:
         """The batch size; a part that sees batch and position as one axis is split again."""
         assert site.stack is not None
         first = self._recording.hidden.get(f"{site.stack.prefix}layers.{site.layer or 0}.resid_pre")
+        if site.stack.flat:
+            return 1
         if first is not None:
             return first.shape[0]
         images = self._inputs.arguments.get("pixel_values")
-        of_images = images is not None and (site.stack.name == "vision" or not self._inputs.lengths)
+        of_images = images is not None and (site.stack.name.startswith("vision") or not self._inputs.lengths)
         return images.shape[0] if of_images and images is not None else len(self._inputs.lengths)
 
     def _of_attention(self, site: Site) -> Tensor:
@@ -370,7 +373,24 @@ class Trace:
             why = addresses.loss(found.layers[index], f"{kind}.{part}") or self._model.anatomy.missing
             what = "softmax attention that can be read" if kind == "attn" else "cross-attention"
             raise Refused(f"layer={layer} of {self._model.name} has no {what}{f': {why}' if why else ''}.")
-        return addresses.parse(f"{found.prefix}layers.{index}.{kind}.{part}", self._model.anatomy)
+        site = addresses.parse(f"{found.prefix}layers.{index}.{kind}.{part}", self._model.anatomy)
+        self.check_calls(site)
+        return site
+
+    def check_calls(self, site: Site) -> None:
+        """Refuses sites of a tower that this pass never called, or called more often than the model was seen to."""
+        if site.stack is None or not self._recording.runs:
+            return
+        path = site.stack.layers[0].path
+        known = sum(layer.path == path for stack in self._model.anatomy.stacks for layer in stack.layers)
+        runs = self._recording.runs.get(path, 0)
+        if runs > known:
+            raise Refused(
+                f"{site.address}: this pass called {path} {runs} times, and {known} when the model was looked at, so "
+                "which call is meant cannot be told; give fewer images in one pass."
+            )
+        if not runs:
+            raise Refused(f"{site.address} was not computed: this pass read nothing that goes through it.")
 
     def _call(self, site: Site) -> AttentionCall:
         prefix = site.address.rpartition(".")[0]
@@ -379,7 +399,10 @@ class Trace:
             raise Refused(f"{site.address} was not recorded; ask for it with record=['{prefix}.z'].")
         if calls[0].sparse:
             raise Refused(f"{site.address} cannot be computed: this family chooses the keys by a rule of its own.")
-        return calls[0]
+        try:
+            return joined(calls)
+        except ValueError as error:
+            raise Refused(f"{site.address} cannot be read: {error}.") from error
 
     def _replayed(self, site: Site) -> Tensor:
         prefix = site.address.rpartition(".")[0]

@@ -14,6 +14,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 from explorer.anatomy import Layer, Stack
 from tests.families.cases import Case, case
 from tests.families.configs import FAMILIES, UNLISTED
+from tests.families.pictured import PICTURED, Pictured, pictured
 
 PATH = Path(__file__).parents[2] / "docs" / "families.md"
 
@@ -36,7 +37,9 @@ reason; `model.anatomy` and `model.sites()` say what there is.
 """
 
 COLUMNS = ("Family", "Stack", "Layers", "q, k, v", "resid_mid", "Neurons", "Norms", "Notes")
+_PICTURES = ", with images"
 _FAMILY_NOTES = {
+    "qwen2_5_vl": "windows and images one after the other, kept apart in one pattern",
     "albert": "one layer's weights at every depth, its calls kept apart",
     "deepseek_v3": "keys and values after expansion; values narrower than keys",
     "rwkv": "the stream is halved between layers, so layers do not sum to its end",
@@ -48,6 +51,7 @@ def table() -> str:
     groups: dict[str, list[str]] = {}
     for name, family in FAMILIES.items():
         groups.setdefault(family.group.capitalize(), []).append(name)
+    groups["Images inside text"] = [f"{name}{_PICTURES}" for name in PICTURED]
     groups["In no list, found by looking"] = list(UNLISTED)
     parts = [HEADING]
     for group, names in groups.items():
@@ -58,7 +62,7 @@ def table() -> str:
 
 
 def _rows(name: str) -> list[tuple[str, ...]]:
-    found = case(name)
+    found = pictured(name.removesuffix(_PICTURES)) if name.endswith(_PICTURES) else case(name)
     return [
         (
             name,
@@ -110,7 +114,7 @@ def _norms(stack: Stack) -> str:
     return f"{'post' if stack.post_norm else 'pre'}{', parallel' if stack.parallel else ''}"
 
 
-def _notes(found: Case, stack: Stack) -> Iterable[str]:
+def _notes(found: Case | Pictured, stack: Stack) -> Iterable[str]:
     config = found.hf.config.get_text_config()
     heads = [layer.attn for layer in stack.layers if layer.attn is not None]
     if any(one.gated for one in heads):
@@ -121,12 +125,13 @@ def _notes(found: Case, stack: Stack) -> Iterable[str]:
         yield "softcap"
     if any("sinks" in name for name, _ in found.hf.named_parameters()):
         yield "learned sinks: rows sum to less than one"
-    if getattr(config, "sliding_window", None) or getattr(config, "local_attention", None):
+    windows = getattr(config, "sliding_window", None) or getattr(config, "local_attention", None)
+    if windows and stack.name != "vision":
         yield "sliding window"
     factors = sorted({f"{factor:.2g}" for layer in stack.layers for factor in _factors(layer)})
     if factors:
         yield "residual multiplier, in what is added"
-    if found.name in _FAMILY_NOTES:
+    if found.name in _FAMILY_NOTES and (isinstance(found, Case) or stack.flat):
         yield _FAMILY_NOTES[found.name]
     if found.model.anatomy.missing:
         yield found.model.anatomy.missing

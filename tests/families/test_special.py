@@ -152,21 +152,6 @@ def test_images_of_a_batch_stay_apart_whatever_is_recorded() -> None:
     assert trace["text.layers.0.mlp_out"].shape == (1, len(IDS), 32)
 
 
-def test_a_model_whose_images_stand_in_the_text_reads_text_alone() -> None:
-    from transformers import AutoModelForImageTextToText, LlavaConfig
-
-    text, vision = FAMILIES["llama"].config().to_dict(), dict(FAMILIES["vit"].settings)
-    config = LlavaConfig(
-        text_config=text, vision_config={**vision, "model_type": "clip_vision_model"}, image_token_index=90
-    )
-    torch.manual_seed(0)
-    hf = AutoModelForImageTextToText.from_config(config).eval()
-    model = explorer.attach(hf)
-    with torch.no_grad():
-        equal(model.trace(IDS).logits, hf(input_ids=torch.tensor([IDS])).logits, "logits")
-    assert "layers.2.attn.pattern" in model.sites()
-
-
 def test_a_model_that_a_short_pass_cannot_run_says_why() -> None:
     hf: Any = UNLISTED["persimmon"].build()
 
