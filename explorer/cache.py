@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from explorer.errors import Refused
 
 ENVIRONMENT_VARIABLE = "EXPLORER_CACHE"
-_RECORD = "explorer-origin.json"
+RECORD = "explorer-origin.json"
 _CHUNK = 1 << 20
+
+
+class NotKept(Refused):
+    """Something could not be put into the cache; what was to be kept may be used all the same."""
 
 
 def root() -> Path:
@@ -45,10 +52,12 @@ def building(target: Path, origin: dict[str, str]) -> Iterator[Path]:
     `verify` can tell later whether anything was changed. Call it while holding `lock(target)`.
 
     Raises:
-        Refused: the cache cannot be written or the disk is full.
+        NotKept: the cache cannot be written or the disk is full.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(f".{glob.escape(target.name)}-????????"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         scratch.chmod(0o755)  # a class shares one cache; temporary folders are private by default
     except OSError as error:
@@ -60,13 +69,30 @@ def building(target: Path, origin: dict[str, str]) -> Iterator[Path]:
             for path in sorted(scratch.rglob("*"))
             if path.is_file()
         }
-        (scratch / _RECORD).write_text(json.dumps({"origin": origin, "files": files}, indent=1), "utf-8")
+        (scratch / RECORD).write_text(json.dumps({"origin": origin, "files": files}, indent=1), "utf-8")
         shutil.rmtree(target, ignore_errors=True)
         scratch.rename(target)
     except OSError as error:
         raise _unwritable(target, error) from error
+    except SafetensorError as error:  # its own word for a full disk
+        if "os error" not in str(error).lower():
+            raise
+        raise _unwritable(target, OSError(str(error))) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def lock_file(target: Path) -> Path:
+    """The file that processes lock before they make or remove `target`."""
+    return target.parent / f".{target.name}.lock"
+
+
+def origin(target: Path) -> dict[str, str]:
+    """What was written down about where a folder of the cache came from; nothing where that cannot be read."""
+    try:
+        return dict(json.loads((target / RECORD).read_text("utf-8"))["origin"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 @contextmanager
@@ -76,7 +102,7 @@ def lock(target: Path) -> Iterator[None]:
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        guard = FileLock(target.parent / f".{target.name}.lock")
+        guard = FileLock(lock_file(target))
         guard.acquire()
     except OSError as error:
         raise _unwritable(target, error) from error
@@ -98,16 +124,18 @@ def verify(target: Path) -> bool:
     if not target.is_dir():
         return False
     try:
-        files: dict[str, dict[str, int | str]] = json.loads((target / _RECORD).read_text("utf-8"))["files"]
+        files: dict[str, dict[str, int | str]] = json.loads((target / RECORD).read_text("utf-8"))["files"]
         damaged = [name for name, known in files.items() if not _unchanged(target / name, known)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        damaged = [_RECORD]
+        damaged = [RECORD]
     if damaged:
         shutil.rmtree(target, ignore_errors=True)
         raise Refused(
             f"The cached model in {target} was not loaded: {', '.join(damaged)} is damaged or was changed after it "
             "was stored. The folder has been removed; call again to fetch it anew."
         )
+    with suppress(OSError):  # a cache shared for reading
+        os.utime(target / RECORD)  # when it was last used
     return True
 
 
@@ -125,8 +153,8 @@ def _unchanged(path: Path, known: dict[str, int | str]) -> bool:
     return status.st_mtime_ns == known["time"] or sha256(path) == known["sha256"]
 
 
-def _unwritable(target: Path, error: OSError) -> Refused:
-    return Refused(
+def _unwritable(target: Path, error: OSError) -> NotKept:
+    return NotKept(
         f"The cache folder {target.parent} cannot be written ({error.strerror or error}). "
         f"Free some space there, or set {ENVIRONMENT_VARIABLE} to a folder that can be written."
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +32,7 @@ from explorer.measures import (
     norms_of,
     tolerance_of,
 )
+from explorer.memory import free_bytes
 from explorer.model import Model
 from explorer.passes import plain, recorded
 from explorer.trace import Trace
@@ -236,7 +236,7 @@ def _in_float64(model: Model) -> Model:
     parameters = list(model.hf.parameters())
     needed = int(sum(p.numel() for p in parameters) * 8 * 1.1) + max(p.numel() for p in parameters) * 8
     device = torch.device("cpu") if model.device.type == "mps" else model.device  # which has no float64
-    free = _free_bytes(device)
+    free = free_bytes(device)
     if free is not None and needed > free:
         raise Refused(
             f"exact=True needs a copy of {model.name} in float64, about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB "
@@ -253,14 +253,3 @@ def _in_float64(model: Model) -> Model:
         raise Refused(f"exact=True: {model.name} does not run in float64 here: {error}") from error
     exact.anatomy = model.anatomy
     return exact
-
-
-def _free_bytes(device: torch.device) -> int | None:
-    """Memory that is free for a copy; None where the system does not say."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    table = Path("/proc/meminfo")
-    if not table.exists():
-        return None
-    lines = dict(line.split(":", 1) for line in table.read_text(encoding="ascii").splitlines() if ":" in line)
-    return int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else None

@@ -1,10 +1,14 @@
-"""Where a model comes from: a sample, a Hub id, a folder, or an object already in memory."""
+"""Opening a model: a sample, a Hub id, a folder, a GGUF file, or an object already in memory."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
+import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -12,11 +16,13 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedModel
 
-from explorer import adapters, samples
+from explorer import adapters, estimates, sources
 from explorer.acceptance import check_plain
 from explorer.errors import Refused
 from explorer.light_check import checked
 from explorer.model import Model
+from explorer.sources import Source
+from explorer.weights import check_finite
 
 _LOADERS = {
     "causal": "AutoModelForCausalLM",
@@ -36,13 +42,17 @@ def load(
     revision: str | None = None,
     adapter: str | Path | Mapping[str, str | Path] | None = None,
     task: str | None = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
     check: bool = True,
 ) -> Model:
     """Opens a model.
 
+    What it will take in memory is estimated before anything of it is read, and what does not fit is refused.
+
     Args:
-        source: a sample's name ("smollm2", the default, or "minilm"), a folder, or a Hub id such as
-            "Qwen/Qwen2.5-0.5B". Weights are read from safetensors only.
+        source: a sample's name ("smollm2", the default, or "minilm"), a folder, a `.gguf` file, or a Hub id such as
+            "Qwen/Qwen2.5-0.5B". A GGUF file is converted once and kept in the cache.
         dtype: of the weights, such as "bfloat16"; by default float32 on a CPU and what the config names
             elsewhere.
         device: such as "cuda"; the CPU by default.
@@ -51,35 +61,45 @@ def load(
             the names they will have, the first of which is turned on. `model.trace(text, adapter=name)` switches.
         task: "causal", "masked", "seq2seq", "classification", "embedding" or "vision"; by default what the
             config's architecture says.
-        check: prove a few layers on a few tokens (see `Model.capabilities`); `Model.check` proves all.
+        trust_remote_code: run Python code that comes with the model, where transformers has no class for it. The
+            model's repr names it then. Nothing is ever asked.
+        allow_pickle: read weights that are there only as pickles, which can run code too; the repr names it.
+        check: prove a few layers on a few tokens (see `Model.capabilities`), and that no weight is NaN;
+            `Model.check` proves all.
 
     Raises:
-        Refused: the source is unknown, not reachable, has no safetensors or a damaged file; `dtype`, `device` or
-            `task` is not one that can be used; or the model does not pass its check.
+        Refused: the source is unknown, not reachable, too large, damaged, has weights or code that need a word of
+            yours; `dtype`, `device` or `task` is not one that can be used; or the model does not pass its check.
     """
     place = torch.device("cpu" if device is None else _device(device))
-    name = samples.DEFAULT if source is None else str(source)
-    if name in samples.SAMPLES:
-        if revision is not None:
-            raise Refused(f"revision={revision!r} has no meaning for the sample {name!r}; leave it out.")
-        title, where = samples.SAMPLES[name].title, str(samples.folder(name))
+    kind = _dtype(dtype, place)
+    found = sources.find(source, revision)
+    if found.kind == "gguf":
+        found, in_memory, notes = _from_gguf(found, kind, place)
     else:
-        _check_source(name)
-        title, where = (Path(name).name if Path(name).is_dir() else name), name
-    options: dict[str, Any] = {} if revision is None else {"revision": revision}
+        in_memory, notes = None, ()
+    pickled = in_memory is None and sources.check_weights(found, allow_pickle)
+    options = {**found.options, "trust_remote_code": trust_remote_code}
     try:
-        config = AutoConfig.from_pretrained(where, **options)
-        loader = getattr(transformers, _LOADERS[_task(task, config)])
-        with _no_bar_for(where):
-            hf = loader.from_pretrained(
-                where, config=config, dtype=_dtype(dtype, place), use_safetensors=True, **options
-            )
-        processor = _processor(where, config, options)
+        if in_memory is not None:
+            hf, processor = in_memory
+        else:
+            config = AutoConfig.from_pretrained(found.where, **options)
+            loader = getattr(transformers, _LOADERS[_task(task, config)])
+            _check_quantisation(config, found.name)
+            estimates.check_memory(_estimate(found, config, pickled), kind, place, found.name)
+            with _no_bar_for(found.where):
+                hf = loader.from_pretrained(
+                    found.where, config=config, dtype=kind, use_safetensors=not pickled, **options
+                )
+            processor = _processor(found.where, config, options)
     except Refused:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
-        raise Refused(f"source={name!r} could not be opened: {_first_sentence(error)}") from error
-    model = Model(hf.to(place), processor, title)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError, UnpicklingError) as error:
+        raise _unopened(found, error) from error
+    for note in notes:
+        warnings.warn(note, UserWarning, stacklevel=2)
+    model = Model(hf.to(place), processor, found.title, ("weights unpickled",) if pickled else ())
     for name, folder in _adapters(adapter).items():
         model.add_adapter(folder, name)
     if model.adapters:
@@ -121,6 +141,7 @@ def _adapters(adapter: str | Path | Mapping[str, str | Path] | None) -> dict[str
 def _opened(model: Model, check: bool) -> Model:
     """The model with what its light self-check left of it."""
     if check:
+        check_finite(model.hf, model.name)
         model.anatomy, model.capabilities = checked(model)
     return model
 
@@ -149,17 +170,55 @@ def _no_bar_for(where: str) -> Iterator[None]:
         bars.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _check_source(where: str) -> None:
-    if not where.strip():
-        raise Refused("source='' is empty; leave it out for the sample, or give a folder or a Hub id.")
-    path = Path(where)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise Refused(f"source={where!r} is a folder without config.json; give the folder of a saved model.")
-        return
-    looks_like_a_path = path.is_absolute() or where.startswith((".", "~")) or where.count("/") > 1 or "\\" in where
-    if looks_like_a_path or path.exists():
-        raise Refused(f"source={where!r} is not a folder; give a saved model's folder, a Hub id or a sample's name.")
+def _from_gguf(found: Source, dtype: torch.dtype | str, place: torch.device) -> tuple[Source, Any, tuple[str, ...]]:
+    """The folder a GGUF file was converted to, or the model and its tokenizer where it could not be kept."""
+    from explorer.gguf_files import converted
+
+    kept = converted(
+        Path(found.where),
+        dtype if isinstance(dtype, str) else str(dtype).removeprefix("torch."),
+        allow=lambda header: estimates.check_memory(
+            estimates.Estimate(header.count, header.count * getattr(torch, header.exact).itemsize),
+            dtype,
+            torch.device("cpu"),  # where it is converted
+            found.name,
+        ),
+        say=lambda sentence: print(sentence, file=sys.stderr, flush=True),
+    )
+    if kept.folder is None:
+        return found, (kept.hf, kept.tokenizer), kept.notes
+    files = {path.name: path.stat().st_size for path in kept.folder.iterdir()}
+    return replace(found, where=str(kept.folder), files=files), None, kept.notes
+
+
+def _check_quantisation(config: Any, name: str) -> None:
+    """transformers passes over a kind of quantisation it does not know, and leaves the weights it misses random."""
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+
+    given = getattr(config, "quantization_config", None) or {}
+    method = str(given.get("quant_method") if isinstance(given, dict) else given.quant_method)
+    if given and method not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        raise Refused(
+            f"source={name!r} is quantised with {method!r}, which this transformers does not know; "
+            "open the original model, or one quantised in another way."
+        )
+
+
+def _estimate(found: Source, config: Any, pickled: bool) -> estimates.Estimate:
+    """What the model holds: exactly, where its files are here; else from their sizes."""
+    sizes, folder = found.weights(pickled=pickled), Path(found.where)
+    if folder.is_dir() and not pickled:
+        return estimates.of_safetensors([folder / name for name in sizes])
+    return estimates.of_sizes(sizes, getattr(config, "dtype", None))
+
+
+def _unopened(found: Source, error: BaseException) -> Refused:
+    if "trust_remote_code" in str(error):
+        return Refused(
+            f"source={found.name!r} needs Python code that comes with the model, which is never run unasked. Read that "
+            "code, and if you trust it pass trust_remote_code=True (with revision= set to the commit you read)."
+        )
+    return Refused(f"source={found.name!r} could not be opened: {_first_sentence(error)}")
 
 
 def _task(task: str | None, config: Any) -> str:

@@ -36,6 +36,7 @@ from explorer.recording import Plan, Recording, answering, evaluating, hidden_st
 from explorer.reuse import start as starting
 from explorer.tokens import Tokens, read_text
 from explorer.trace import Trace
+from explorer.weights import foreign_code
 
 if TYPE_CHECKING:
     from explorer.attribution import Attribution
@@ -66,15 +67,20 @@ class Model:
         name: what people call it.
         anatomy: what it is made of.
         capabilities: what it can be asked for, and whether that was proved when it was opened.
+        cautions: what a reader took on trust when it was opened, such as unpickled weights or code that came with
+            the model.
         lock: held during a pass; one for each transformers model.
     """
 
-    def __init__(self, hf: PreTrainedModel, tokenizer_or_processor: Any | None, name: str) -> None:
+    def __init__(
+        self, hf: PreTrainedModel, tokenizer_or_processor: Any | None, name: str, cautions: tuple[str, ...] = ()
+    ) -> None:
         self._hf: PreTrainedModel | None = hf
         self.processor = tokenizer_or_processor
         reads_text = callable(getattr(tokenizer_or_processor, "convert_ids_to_tokens", None))
         self.tokenizer = tokenizer_or_processor if reads_text else getattr(tokenizer_or_processor, "tokenizer", None)
         self.name = name
+        self.cautions = (*cautions, *foreign_code(hf, tokenizer_or_processor))
         self.lock = _LOCKS.setdefault(hf, threading.RLock())
         with self.lock:
             self.anatomy: Anatomy = examine(hf)
@@ -410,7 +416,7 @@ class Model:
     @property
     def _notes(self) -> list[str]:
         """What a reader should know beside the name, the dtype and the device."""
-        notes = []
+        notes = list(self.cautions)
         if self.adapters:
             on = adapters.state(self.hf).names
             held = [f"{name} (on)" if name in on else name for name in self.adapters]
