@@ -22,7 +22,6 @@ from explorer.errors import Refused
 from explorer.light_check import checked
 from explorer.model import Model
 from explorer.sources import Source
-from explorer.weights import check_finite
 
 _LOADERS = {
     "causal": "AutoModelForCausalLM",
@@ -64,8 +63,7 @@ def load(
         trust_remote_code: run Python code that comes with the model, where transformers has no class for it. The
             model's repr names it then. Nothing is ever asked.
         allow_pickle: read weights that are there only as pickles, which can run code too; the repr names it.
-        check: prove a few layers on a few tokens (see `Model.capabilities`), and that no weight is NaN;
-            `Model.check` proves all.
+        check: prove a few layers on a few tokens (see `Model.capabilities`); `Model.check` proves all.
 
     Raises:
         Refused: the source is unknown, not reachable, too large, damaged, has weights or code that need a word of
@@ -75,7 +73,7 @@ def load(
     kind = _dtype(dtype, place)
     found = sources.find(source, revision)
     if found.kind == "gguf":
-        found, in_memory, notes = _from_gguf(found, kind, place)
+        found, in_memory, notes = _from_gguf(found, kind)
     else:
         in_memory, notes = None, ()
     pickled = in_memory is None and sources.check_weights(found, allow_pickle)
@@ -141,7 +139,6 @@ def _adapters(adapter: str | Path | Mapping[str, str | Path] | None) -> dict[str
 def _opened(model: Model, check: bool) -> Model:
     """The model with what its light self-check left of it."""
     if check:
-        check_finite(model.hf, model.name)
         model.anatomy, model.capabilities = checked(model)
     return model
 
@@ -170,7 +167,7 @@ def _no_bar_for(where: str) -> Iterator[None]:
         bars.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _from_gguf(found: Source, dtype: torch.dtype | str, place: torch.device) -> tuple[Source, Any, tuple[str, ...]]:
+def _from_gguf(found: Source, dtype: torch.dtype | str) -> tuple[Source, Any, tuple[str, ...]]:
     """The folder a GGUF file was converted to, or the model and its tokenizer where it could not be kept."""
     from explorer.gguf_files import converted
 

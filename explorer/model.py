@@ -29,6 +29,7 @@ from explorer.discovery import is_pattern
 from explorer.edits import Edit, checked_edits
 from explorer.errors import Refused
 from explorer.examination import examine
+from explorer.foreign_code import foreign_code
 from explorer.inputs import prepare
 from explorer.planning import Firings, check_padding, head_outputs, layers_of, needs_stream, plan
 from explorer.record import Record, resolved
@@ -36,7 +37,6 @@ from explorer.recording import Plan, Recording, answering, evaluating, hidden_st
 from explorer.reuse import start as starting
 from explorer.tokens import Tokens, read_text
 from explorer.trace import Trace
-from explorer.weights import foreign_code
 
 if TYPE_CHECKING:
     from explorer.attribution import Attribution
