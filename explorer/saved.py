@@ -70,7 +70,7 @@ class SavedTrace(Trace):
         super().__init__(source, found.inputs, found.recording, pass_logits, found.edits)
         self._absent = source if isinstance(source, AbsentModel) else None
         if model is not None:
-            self._adapted = adapters.state(model.hf)  # the same, as was checked
+            self._adapted = _adapted(found, model)
         self.seed = found.provenance.seed
         self.fired = found.fired
         self.reused = found.reused
@@ -194,11 +194,18 @@ def _check_same(found: Content, model: Model) -> None:
         raise Refused(
             f"model= is in {dtype}, and this trace was made in {made.dtype}; load it with dtype={made.dtype!r}."
         )
-    on = adapters.state(model.hf).names
-    if made.adapters != on:
-        raise Refused(f"model= has the adapters {list(on)} on, and this trace ran with {list(made.adapters)}.")
     if made.weights != fingerprint(model) or found.anatomy != model.anatomy:
         raise Refused(f"model= is not the model that made this trace: {made.model} with other weights is.")
+
+
+def _adapted(found: Content, model: Model) -> adapters.State:
+    """The state in which the model has the adapters of the pass on, so that late work is done with these."""
+    made = found.provenance.adapters
+    alone: adapters.Adapter = made[0] if len(made) == 1 else None if not made else adapters.AS_IT_IS
+    with model.lock, adapters.using(model.hf, alone) as state:
+        if state.names != made:
+            raise Refused(f"model= has the adapters {list(state.names)} on, and this trace ran with {list(made)}.")
+        return state
 
 
 def _restore_output(model: Model, seen: Recording) -> None:

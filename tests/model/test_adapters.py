@@ -290,3 +290,14 @@ def test_generation_and_attribution_run_under_an_adapter(sample: Any, tmp_path: 
     assert explained.difference == pytest.approx(float(logit), abs=1e-3)
     off = model.attribute(text, " Paris", method="input_x_gradient", adapter=None)
     assert torch.equal(off.scores, sample.attribute(text, " Paris", method="input_x_gradient").scores)
+
+
+def test_a_saved_trace_computes_with_the_adapter_of_its_pass(saved: Saved, tmp_path: Path) -> None:
+    model = saved.model("lora")
+    for adapter in ("lora", None):
+        trace = model.trace(IDS, adapter=adapter)
+        path = trace.save(tmp_path / f"{adapter}.safetensors")
+        opened = explorer.open_trace(path, model=model)
+        assert opened.adapters == trace.adapters == opened.provenance.adapters
+        assert torch.equal(opened.logits, trace.logits)
+        assert torch.equal(opened.head_out(1), trace.head_out(1))
