@@ -16,7 +16,7 @@ from explorer.edits import Apply, Edit
 from explorer.errors import Refused
 from explorer.tokens import Kind, Labels, Token, Tokens
 
-_ARGUMENT = re.compile(r"[a-z_]{1,60}")
+_ARGUMENT = re.compile(r"[a-z0-9_]{1,60}")
 
 
 class Reader:

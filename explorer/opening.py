@@ -32,11 +32,11 @@ from explorer.tokens import Labels
 
 _KEYS = (
     *("provenance", "anatomy", "vocabulary", "batch", "decoder", "lengths", "arguments", "hidden", "attention"),
-    *("outputs", "computed", "last", "labels", "edits", "edit_tensors", "fired", "reused", "reuse_note"),
+    *("runs", "outputs", "computed", "last", "labels", "edits", "edit_tensors", "fired", "reused", "reuse_note"),
     *("positions", "narrowed"),
 )
 _PATH = re.compile(r"\w{0,100}(\.\w{1,100}){0,20}")
-_STACK = re.compile(r"[a-z_]{0,40}")
+_STACK = re.compile(r"[a-z0-9_]{0,40}")
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ def _content(path: Path, reader: Reader, words: Mapping[str, Any]) -> Content:
             hidden=_hidden(words, sites, reader),
             attention=_attention(words, anatomy, reader),
             outputs=_outputs(words, reader),
+            runs=read(dict[str, int], "runs"),
         ),
         computed=_computed(words, sites, anatomy, len(positions or ()) or max(lengths, default=0), reader),
         last=last,

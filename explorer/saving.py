@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
 from explorer import edit_json, plain, tensor_file
-from explorer.attention import AttentionCall
+from explorer.attention import AttentionCall, joined
 from explorer.edits import Apply, Edit
 from explorer.errors import Refused
 from explorer.provenance import changed_since
@@ -112,6 +112,7 @@ def _words(trace: Trace, pool: Pool, wanted: Sequence[str]) -> dict[str, Any]:
         "arguments": _all("argument", inputs.arguments, pool),
         "hidden": _all("hidden", seen.hidden, pool),
         "attention": _attention(seen, pool),
+        "runs": dict(seen.runs),
         "outputs": {path: _output(f"output.{path}", seen.outputs[path], pool) for path in seen.outputs},
         "computed": _all("computed", computed, pool),
         "last": None if last is None else pool.add("last_logits", last),
@@ -146,8 +147,10 @@ def _tokens(tokens: Tokens, name: str, pool: Pool) -> dict[str, Any]:
 def _attention(seen: Recording, pool: Pool) -> dict[str, Any]:
     found = {}
     for prefix in seen.attention:
-        # The parts of one call; a module that is called again has a prefix of its own.
-        call = seen.attention[prefix][0]
+        try:
+            call = joined(seen.attention[prefix])
+        except ValueError:  # it cannot be read from the trace either
+            continue
         found[prefix] = {f.name: _part(f"{prefix}.{f.name}", f.name, call, pool) for f in fields(AttentionCall)}
     return found
 

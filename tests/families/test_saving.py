@@ -10,6 +10,7 @@ import torch
 import explorer
 from tests.families.cases import Case
 from tests.families.configs import FAMILIES, UNLISTED
+from tests.families.pictured import PICTURED, pictured
 
 every_family = pytest.mark.parametrize("case", [*FAMILIES, *UNLISTED], indirect=True)
 
@@ -53,4 +54,14 @@ def test_with_its_model_it_computes_what_was_left_out(case: Case, tmp_path: Path
     trace.save(tmp_path / "a.safetensors")
     opened = explorer.open_trace(tmp_path / "a.safetensors", model=case.model)
     for site in [site for site in trace.sites() if site.endswith((".head_out", "logits"))]:
+        assert torch.equal(opened[site], trace[site]), site
+
+
+@pytest.mark.parametrize("name", list(PICTURED))
+def test_images_inside_a_text_are_saved_with_it(name: str, tmp_path: Path) -> None:
+    found = pictured(name)
+    trace = found.model.trace(found.ids, images=found.images, record=["*"])
+    opened = explorer.open_trace(trace.save(tmp_path / "a.safetensors", include=["logits", "head_out"]))
+    assert opened.sites() == trace.sites()
+    for site in trace.sites():
         assert torch.equal(opened[site], trace[site]), site
