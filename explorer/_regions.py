@@ -34,12 +34,21 @@ class Span:
 
 
 def position_axis(site: str) -> int:
-    """Which axis, from the end, runs along the text: the queries of a pattern, the positions of all else."""
+    """Which axis, from the end, runs along the text: queries where there are keys, the positions of all else."""
     return -3 if site.endswith((".q", ".k", ".v", ".z")) else -2
 
 
 def is_pattern(site: str) -> bool:
     return site.endswith(".pattern")
+
+
+def is_scores(site: str) -> bool:
+    return site.endswith(".scores")
+
+
+def has_keys(site: str) -> bool:
+    """Whether the last axis runs along the text as well: (batch, head, query, key)."""
+    return is_pattern(site) or is_scores(site)
 
 
 def is_weights(site: str) -> bool:
@@ -60,7 +69,7 @@ def first_position(before: Tensor, site: str, span: Span) -> int:
 
 
 def first_key(before: Tensor, span: Span) -> int:
-    """The position of a pattern's first key."""
+    """The position of the first key of a pattern or of scores."""
     return max(0, span.offset + before.shape[2] - before.shape[3]) if span.offset else 0
 
 
@@ -78,9 +87,9 @@ def region(edit: Any, before: Tensor, site: str, span: Span) -> Tensor | None:
         )
     if edit.neurons is not None and is_weights(site):
         raise Refused(f"neurons={edit.neurons} has no meaning at {site}, which holds experts; name them with experts=.")
-    heads = 1 if is_pattern(site) else 2
+    heads = 1 if has_keys(site) else 2
     axes = {"heads": (heads, 0), "positions": (before.dim() + position_axis(site), first_position(before, site, span))}
-    axes["neurons"] = (before.dim() - 1, first_key(before, span) if is_pattern(site) else 0)
+    axes["neurons"] = (before.dim() - 1, first_key(before, span) if has_keys(site) else 0)
     axes["experts"] = (before.dim() - 1, 0)
     mask: Tensor | None = None
     for name, (axis, first) in axes.items():
@@ -88,7 +97,7 @@ def region(edit: Any, before: Tensor, site: str, span: Span) -> Tensor | None:
         if chosen is None:
             continue
         size = before.shape[axis]
-        along_text = name == "positions" or (name == "neurons" and is_pattern(site))
+        along_text = name == "positions" or (name == "neurons" and has_keys(site))
         if max(chosen) >= first + size and not (along_text and (span.growing or span.offset)):
             raise Refused(f"{name}={chosen} is out of range at {site}: allowed are 0 to {size - 1}.")
         here = torch.zeros(size, dtype=torch.bool, device=before.device)

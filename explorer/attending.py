@@ -72,7 +72,7 @@ def attend(
         window=keywords.get("sliding_window"),
     )
     if changes:
-        call = _with_changed_pattern(call, changes, prefix)
+        call = _with_changed_weights(call, changes, prefix)
         call = call.replaced(z=_changed(changes, prefix, "z", call.z.transpose(1, 2)).transpose(1, 2))
     if current is not None and (current.plan.kept is None or prefix in current.plan.kept):
         narrow = current.plan.narrow_call
@@ -101,15 +101,37 @@ def _changed(changes: Mapping[str, Change], prefix: str, part: str, value: Tenso
     return value if change is None else change(value.transpose(1, 2)).transpose(1, 2)
 
 
-def _with_changed_pattern(call: AttentionCall, changes: Mapping[str, Change], prefix: str) -> AttentionCall:
-    change = changes.get(f"{prefix}.pattern")
-    if change is None:
+def _with_changed_weights(call: AttentionCall, changes: Mapping[str, Change], prefix: str) -> AttentionCall:
+    """The call with its scores and then its pattern changed, and the z that follows."""
+    to_scores, to_pattern = changes.get(f"{prefix}.scores"), changes.get(f"{prefix}.pattern")
+    if to_scores is None and to_pattern is None:
         return call
     if call.sparse:
-        raise Refused(f"{prefix}.pattern cannot be edited: this family chooses the keys by a rule of its own.")
-    pattern = change(call.pattern(range(call.heads), range(call.queries)))
+        part = "pattern" if to_scores is None else "scores"
+        raise Refused(f"{prefix}.{part} cannot be edited: this family chooses the keys by a rule of its own.")
+    if to_scores is not None:
+        call = _with_changed_scores(call, to_scores, prefix)
+    pattern = call.pattern(range(call.heads), range(call.queries))
+    if to_pattern is not None:
+        pattern = to_pattern(pattern)
+        call = call.replaced(changed_pattern=pattern)
     value = call.value.repeat_interleave(call.heads // call.value.shape[1], dim=1)
-    return call.replaced(z=torch.matmul(pattern, value).transpose(1, 2), changed_pattern=pattern)
+    return call.replaced(z=torch.matmul(pattern, value).transpose(1, 2))
+
+
+def _with_changed_scores(call: AttentionCall, change: Change, prefix: str) -> AttentionCall:
+    before = call.scores(range(call.heads), range(call.queries))
+    hidden = before == -torch.inf
+    after = change(before).masked_fill(hidden, -torch.inf)
+    if call.sinks is None:  # which take the weight that no key gets
+        emptied = (after == -torch.inf).all(dim=-1) & ~hidden.all(dim=-1)
+        if bool(emptied.any()):
+            _, head, query = emptied.nonzero()[0].tolist()
+            raise Refused(
+                f"{prefix}.scores: the edits leave head {head} no key to attend to at row {query} of the pass; leave "
+                f"it one (the first position sees only itself), or ablate {prefix}.pattern, which is not renormalised."
+            )
+    return call.replaced(changed_scores=after)
 
 
 def _kernel(

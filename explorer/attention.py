@@ -32,6 +32,7 @@ class AttentionCall:
         bias: added to the scores, broadcastable to (batch, head, query, key), or None (T5).
         sparse: whether the kernel chose keys by a rule of its own, so that no pattern can be computed.
         window: how far back the family told its kernel to look, or None; the mask is what counts.
+        changed_scores: (batch, head, query, key), the scores an edit made, in place of the computed ones.
         changed_pattern: (batch, head, query, key), the pattern an edit made, in place of the computed one.
         since: (query,), the first key that each query sees of those up to its own, where a text was read piece by
             piece and a window hides the older ones. None where they are all seen, or `mask` tells.
@@ -49,6 +50,7 @@ class AttentionCall:
     bias: Tensor | None = None
     sparse: bool = False
     window: int | None = None
+    changed_scores: Tensor | None = None
     changed_pattern: Tensor | None = None
     since: Tensor | None = None
 
@@ -92,6 +94,9 @@ class AttentionCall:
         return weights[..., :-1].to(self.query.dtype)
 
     def _scores(self, heads: Sequence[int], queries: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        if self.changed_scores is not None:
+            changed = self.changed_scores[:, list(heads)][:, :, list(queries)]
+            return changed, changed == -torch.inf
         device = self.query.device
         head_index = torch.as_tensor(list(heads), dtype=torch.long, device=device)
         row_index = torch.as_tensor(list(queries), dtype=torch.long, device=device)

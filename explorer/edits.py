@@ -27,6 +27,7 @@ from explorer._regions import (
     from_source,
     indices,
     is_pattern,
+    is_scores,
     is_weights,
     number,
     position_axis,
@@ -45,9 +46,10 @@ class Edit:
     Attributes:
         site: an address; wildcards (`layers.*.attn.z`) name several sites.
         heads: head indices, None for all; only for sites with heads. Keys and values have key-value heads.
-        positions: positions of the whole text, None for all; for patterns these are queries.
-        neurons: indices along the last axis, None for all; for patterns these are keys, so that `positions=5,
-            neurons=2` is what position 5 takes from position 2. Rows of a changed pattern are not renormalised.
+        positions: positions of the whole text, None for all; for patterns and scores these are queries.
+        neurons: indices along the last axis, None for all; for patterns and scores these are keys, so that
+            `positions=5, neurons=2` is what position 5 takes from position 2. Rows of a changed pattern are not
+            renormalised; a change of scores goes through the softmax, and keys that the mask hides stay hidden.
         experts: experts of a mixture, None for all; only at `router.weights`, what each expert's result is multiplied
             with (0 where it is not chosen). The router's choice stays, other weights are not renormalised, and an
             expert that is not chosen runs where an edit gives it weight. An edit fires where there is weight before
@@ -132,8 +134,9 @@ class Ablate(Edit):
     """Takes something out.
 
     Attributes:
-        by: what stands in its place: "zero"; "mean", the mean over the positions of this pass; a tensor, such as a
-            mean over a reference set; or a trace of another text of the same length (resampling).
+        by: what stands in its place: "zero", in scores the one that gives no weight (-inf), so that the other keys
+            share it (attention knockout, Geva et al. 2023); "mean", the mean over the positions of this pass; a
+            tensor, such as a mean over a reference set; or a trace of another text of the same length (resampling).
     """
 
     by: Any = "zero"
@@ -157,7 +160,9 @@ class Ablate(Edit):
     def value(self, before: Tensor, site: str, span: Span) -> Tensor:
         if isinstance(self.by, str):
             if self.by == "zero":
-                return torch.zeros_like(before)
+                return torch.full_like(before, -torch.inf if is_scores(site) else 0.0)
+            if is_scores(site):
+                raise Refused(f"by='mean' has no meaning at {site}, where later keys are hidden (-inf).")
             return before.mean(dim=position_axis(site), keepdim=True).expand_as(before)
         return from_source(self.by, before, site, span, self.positions, "by")
 
@@ -273,6 +278,8 @@ class Steer(Edit):
     def value(self, before: Tensor, site: str, span: Span) -> Tensor:
         vector: Tensor = self.vector.to(before)
         direction = broadcast(vector, before, site, "vector")
+        if self.relative and is_scores(site):
+            raise Refused(f"relative=True has no meaning at {site}, where hidden keys (-inf) leave no norm.")
         if not self.relative:
             return before + direction * self.strength
         length = direction.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(before.dtype).tiny)

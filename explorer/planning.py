@@ -17,7 +17,7 @@ from explorer.sites import RESIDUAL, Site, every, heads_of, matching, place
 # Kept unless something else is asked for. Not the neurons (several times the width) nor anything computed later.
 _DEFAULT = {*RESIDUAL, "embed", "final_norm", "attn.out", "cross_attn.out", "attn.z", "cross_attn.z"}
 _DEFAULT |= {"router.probs", "router.weights"}
-_IN_ATTENTION = ("q", "k", "v", "pattern")
+_IN_ATTENTION = ("q", "k", "v", "scores", "pattern")
 
 
 class Firings:
@@ -170,7 +170,7 @@ def _change(edits: Sequence[Edit], numbers: list[int], firings: Firings, site: S
 def _at_module(site: Site, change: Change) -> tuple[Place, Change]:
     where = place(site)
     if site.part == "logits" or where is None:
-        others = {"head_out": "z", "scores": "pattern", "pattern": "z", "probs": "weights"}
+        others = {"head_out": "z", "pattern": "z", "probs": "weights"}
         near = others.get(site.part.rpartition(".")[2])
         advice = f" Edit {site.address.rpartition('.')[0]}.{near} instead." if near else ""
         raise Refused(f"site={site.address!r} can be read but not edited.{advice}")

@@ -168,7 +168,7 @@ class Keeper:
         return self.positions
 
     def _call(self, _prefix: str, call: AttentionCall) -> AttentionCall:
-        names = ("query", "key", "value", "z", "mask", "sinks", "bias", "changed_pattern")
+        names = ("query", "key", "value", "z", "mask", "sinks", "bias", "changed_scores", "changed_pattern")
         moved = {name: self._moved(value) for name in names if (value := getattr(call, name)) is not None}
         return call.replaced(**moved)
 

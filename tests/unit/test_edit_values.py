@@ -144,7 +144,7 @@ def test_indices_that_are_none_are_refused_when_the_edit_is_made(name: str, wron
         (Apply(RESID, lambda v: (v,)), f"a tuple at {RESID}"),
         (Apply(RESID, lambda v: None), f"a NoneType at {RESID}"),
         (Ablate("logits"), "site='logits' can be read but not edited"),
-        (Ablate("layers.1.attn.scores"), "can be read but not edited. Edit layers.1.attn.pattern instead"),
+        (Ablate("layers.1.attn.scores"), "the edits leave head 0 no key to attend to at row 0"),
         (Ablate("layers.1.attn.head_out"), "can be read but not edited. Edit layers.1.attn.z instead"),
         (Ablate("layers.7.attn.z"), "is not a site of this model"),
         (Ablate("*.nothing"), "matches no site"),
@@ -231,7 +231,17 @@ def test_patching_everything_from_another_text_gives_that_texts_answer(llama: ex
 
 
 SITES = st.sampled_from(
-    ["embed", RESID, "layers.*.mlp_out", "layers.0.attn.z", "layers.1.attn.pattern", "layers.2.attn.k", "logits", "x"]
+    [
+        "embed",
+        RESID,
+        "layers.*.mlp_out",
+        "layers.0.attn.z",
+        "layers.1.attn.pattern",
+        "layers.0.attn.scores",
+        "layers.2.attn.k",
+        "logits",
+        "x",
+    ]
 )
 INDICES = st.none() | st.lists(st.integers(0, 8), min_size=1, max_size=2, unique=True)
 CHOSEN = st.fixed_dictionaries({"heads": INDICES, "positions": INDICES, "neurons": INDICES})

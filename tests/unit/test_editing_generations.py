@@ -72,6 +72,8 @@ def edits_for(model: Model, prompt: int) -> list[list[Edit]]:
         lists.append([Scale("layers.*.attn.q", 3.0), Ablate("layers.1.attn.v", heads=0)])
         lists.append([Ablate("layers.*.attn.pattern", neurons=[0])])
         lists.append([Scale("layers.1.attn.pattern", 0.5, heads=[2], positions=[prompt + 1], neurons=[prompt, 1])])
+        lists.append([Ablate("layers.*.attn.scores", neurons=[0], positions=[1, prompt, prompt + 2])])
+        lists.append([Scale("layers.1.attn.scores", 2.0), Scale("layers.0.attn.scores", 0.5, heads=1, neurons=[1])])
     if "layers.0.router.weights" in sites:
         first, second = model.trace(PROMPT).experts(0)[0, 1].tolist()
         lists.append([Ablate("layers.0.router.weights", experts=first), Scale("layers.2.router.weights", 1.5)])
@@ -84,7 +86,7 @@ def reaching(edit: Edit, length: int) -> Edit | None:
     edit = copy.copy(edit)
     for name in ("positions", "neurons"):
         chosen = getattr(edit, name)
-        if chosen is not None and (name == "positions" or "pattern" in edit.site):
+        if chosen is not None and (name == "positions" or edit.site.endswith(("pattern", "scores"))):
             inside = tuple(index for index in chosen if index < length)
             if not inside:
                 return None
@@ -165,11 +167,14 @@ def test_a_failing_edit_ends_the_generation_and_leaves_nothing_behind() -> None:
 def test_gradients_flow_through_edits(family: str) -> None:
     model = made(family)
     tokens = model.read(PROMPT)
-    edits = [
+    edits: list[Edit] = [
         Ablate("layers.0.attn.z", heads=[1]),
         Scale("layers.1.mlp_out", 0.5, positions=[1, 2]),
         Steer("layers.1.resid_post", VECTOR, 0.3, relative=True),
     ]
+    if family != "gptj":  # which does not show its scores
+        edits.append(Ablate("layers.1.attn.scores", heads=[0, 2], positions=[3, 4], neurons=[2]))
+        edits.append(Scale("layers.2.attn.scores", 1.5))
     before = snapshot(model.hf)
     result = model.attribute(PROMPT, target=7, against=9, method="input_x_gradient", edits=edits)
     last = model.trace(PROMPT, edits=edits).last_logits[0]
