@@ -35,7 +35,7 @@ class Span:
 
 def position_axis(site: str) -> int:
     """Which axis, from the end, runs along the text: queries where there are keys, the positions of all else."""
-    return -3 if site.endswith((".q", ".k", ".v", ".z")) else -2
+    return -3 if site.endswith((".q", ".k", ".v", ".z", ".head_out")) else -2
 
 
 def is_pattern(site: str) -> bool:

@@ -24,7 +24,7 @@ from explorer.planning import Firings, chosen_sites, layers_of, needs_stream, pl
 from explorer.record import Keeper, Record, resolved
 from explorer.recording import Plan, Recording
 from explorer.reuse import Start, state_of
-from explorer.segments import like, rows_of, tensors_of
+from explorer.segments import like, tensors_of
 from explorer.sites import matching
 from explorer.trace import Trace
 
@@ -153,7 +153,8 @@ class Growing:
             self._keeper.finish(seen)
         found: dict[tuple[str, ...], tuple[Tensor, int]] = {}
         for site, value in seen.hidden.items():
-            found["hidden", site] = self._new_rows(site, value), -2
+            axis = -3 if value.dim() == 4 else -2  # what heads add, where it was edited
+            found["hidden", site] = self._new_rows(site, value, axis), axis
         for prefix, calls in seen.attention.items():
             if len(calls) != 1:
                 raise Refused(f"{prefix} attends {len(calls)} times in a pass, which cannot be joined; {_INSTEAD}.")
@@ -200,7 +201,7 @@ class Growing:
     def _recording(self, views: dict[tuple[str, ...], Tensor], windowed: set[str], length: int) -> Recording:
         attention: dict[str, list[AttentionCall]] = {}
         for prefix, facts in self._facts.items():
-            pattern = views.get(("pattern", prefix))
+            scores, pattern = views.get(("scores", prefix)), views.get(("pattern", prefix))
             call = AttentionCall(
                 query=views["q", prefix],
                 key=views["k", prefix],
@@ -209,6 +210,7 @@ class Growing:
                 mask=None,
                 causal=True,
                 since=views["since", prefix] if prefix in windowed else None,
+                changed_scores=None if scores is None else scores[..., :length],
                 changed_pattern=None if pattern is None else pattern[..., :length],
                 scaling=facts.scaling,
                 softcap=facts.softcap,
@@ -223,15 +225,15 @@ class Growing:
         hidden = {name[1]: view for name, view in views.items() if name[0] == "hidden"}
         return Recording(hidden=hidden, attention=attention, outputs=outputs)
 
-    def _new_rows(self, name: str, value: Any) -> Tensor:
+    def _new_rows(self, name: str, value: Any, axis: int = -2) -> Tensor:
         """The last rows of something that has one for each position the pass was given."""
-        if not isinstance(value, Tensor) or value.dim() < 2 or rows_of(value) != self._pass.fed:
+        if not isinstance(value, Tensor) or value.dim() < 2 or value.shape[axis] != self._pass.fed:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise Refused(
                 f"{name} has no row for each of the {self._pass.fed} positions a step reads ({shape}), so steps "
                 f"cannot be joined; record other sites, or {_INSTEAD}."
             )
-        return value.narrow(-2, self._pass.fed - self._pass.new, self._pass.new)
+        return value.narrow(axis, self._pass.fed - self._pass.new, self._pass.new)
 
     def _cut(self, prefix: str, call: AttentionCall) -> AttentionCall:
         """The part of an attention call that belongs to new positions."""
@@ -244,9 +246,12 @@ class Growing:
                 f"{end} positions, so they cannot be told apart; {_INSTEAD}."
             )
         self._check_older(prefix, call)
-        pattern = call.changed_pattern
+        scores, pattern = call.changed_scores, call.changed_pattern
+        around = (end - call.keys, self._positions - end)  # keys that the cache has dropped, and those to come
+        if scores is not None:
+            scores = torch.nn.functional.pad(scores[:, :, -new:], around, value=-torch.inf)
         if pattern is not None:
-            pattern = torch.nn.functional.pad(pattern[:, :, -new:], (end - call.keys, self._positions - end))
+            pattern = torch.nn.functional.pad(pattern[:, :, -new:], around)
         cut = call.replaced(
             query=call.query[:, :, -new:],
             key=call.key[:, :, -new:],
@@ -254,6 +259,7 @@ class Growing:
             z=call.z[:, -new:],
             mask=None,
             causal=True,
+            changed_scores=scores,
             changed_pattern=pattern,
             since=self._since(prefix, call)[-new:],
         )
@@ -307,6 +313,7 @@ class Growing:
             ("v", call.value, -2),
             ("z", call.z, -3),
             ("since", since, -1),
+            ("scores", call.changed_scores, -2),
             ("pattern", call.changed_pattern, -2),
         ):
             if value is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import torch
 from torch import Tensor
 
 from explorer._regions import Span, is_weights
 from explorer.anatomy import Anatomy, Heads, Layer, Place
 from explorer.edits import Ablate, Edit
 from explorer.errors import Refused
+from explorer.head_outs import through_the_projection
 from explorer.recording import Change, Plan, session
 from explorer.sites import RESIDUAL, Site, every, heads_of, matching, place
 
@@ -64,11 +64,11 @@ def plan(
     attentions = dict(_attentions(anatomy))
     replayed = {prefix: heads for prefix, heads in attentions.items() if heads.how == "replay"}
     recorded = {prefix: heads for prefix, heads in attentions.items() if heads.how == "interface"}
-    changes, in_heads = _changes(anatomy, edits, firings or Firings(edits), Span(offset, growing))
-    touched = {site.rpartition(".")[0] for site in in_heads}
     # The projection's result is seen at its module, and needs no attention call to be kept.
     inner = [site for site in kept if site.kind is not None and not site.part.endswith(".out")]
     wanted = {site.address.rpartition(".")[0] for site in inner}
+    changes, in_heads = _changes(anatomy, edits, firings or Firings(edits), Span(offset, growing))
+    touched = {site.rpartition(".")[0] for site in in_heads}
     needed = (wanted | touched) & set(recorded)
     return Plan(
         attention="recorded" if needed else "eager" if replayed and record != [] else "usual",
@@ -141,6 +141,9 @@ def _changes(
         if heads is not None and heads.how == "interface" and part in (*_IN_ATTENTION, "z"):
             in_heads[address] = change
             continue
+        if part == "head_out":
+            at_modules |= {name: (where, step) for name, where, step in through_the_projection(site, change)}
+            continue
         at_modules[address] = _at_module(site, change)
     return at_modules, in_heads
 
@@ -170,7 +173,7 @@ def _change(edits: Sequence[Edit], numbers: list[int], firings: Firings, site: S
 def _at_module(site: Site, change: Change) -> tuple[Place, Change]:
     where = place(site)
     if site.part == "logits" or where is None:
-        others = {"head_out": "z", "pattern": "z", "probs": "weights"}
+        others = {"pattern": "z", "probs": "weights"}
         near = others.get(site.part.rpartition(".")[2])
         advice = f" Edit {site.address.rpartition('.')[0]}.{near} instead." if near else ""
         raise Refused(f"site={site.address!r} can be read but not edited.{advice}")
@@ -223,21 +226,6 @@ def needs_stream(edits: Sequence[Edit], anatomy: Anatomy) -> list[str]:
     found = [site for edit in edits for site in matching(edit.site, anatomy) if site.part == "resid_mid"]
     parts = {site.address: ["resid_pre", "attn_out"] if site.place_of_layer.attn_out else [] for site in found}
     return [address.removesuffix("resid_mid") + part for address, parts_ in parts.items() for part in parts_]
-
-
-def head_outputs(projection: torch.nn.Module, given: Tensor, heads: Sequence[int], count: int) -> Tensor:
-    """What each head adds through the output projection: (batch, position, head, width), without the bias.
-
-    The module itself is run on each head's part alone, so quantised and adapted projections give their own numbers.
-    """
-    width = given.shape[-1] // count
-    nothing = projection(torch.zeros_like(given[:1, :1]))
-    parts = []
-    for head in heads:
-        alone = torch.zeros_like(given)
-        alone[..., head * width : (head + 1) * width] = given[..., head * width : (head + 1) * width]
-        parts.append(projection(alone) - nothing)
-    return torch.stack(parts, dim=2)
 
 
 def layers_of(anatomy: Anatomy) -> list[Layer]:

@@ -100,6 +100,7 @@ class Session:
         turns: how often each module was called.
         texts: how many texts the pass has, where changes need to know it.
         whole: which call of an attention that attends in pieces is running.
+        modules: the model's modules by path.
     """
 
     plan: Plan
@@ -109,6 +110,7 @@ class Session:
     turns: dict[str, int] = field(default_factory=dict)
     texts: int = 1
     whole: dict[str, int] = field(default_factory=dict)
+    modules: Mapping[str, nn.Module] = field(default_factory=dict)
 
     def turn(self, path: str) -> int:
         """Counts one more call of a module and gives its number, from 0."""
@@ -149,7 +151,7 @@ def recording(model: nn.Module, plan: Plan) -> Iterator[Recording]:
     """
     refuse_nesting()
     modules = dict(model.named_modules())
-    current = Session(plan, Recording(), {id(module): path for path, module in modules.items()})
+    current = Session(plan, Recording(), {id(module): path for path, module in modules.items()}, modules=modules)
     with in_words(), ExitStack() as undo:
         undo.enter_context(evaluating(model))
         undo.enter_context(uncaptured(model))

@@ -18,6 +18,7 @@ from explorer.attention import AttentionCall, joined
 from explorer.budget import check_pattern
 from explorer.errors import Refused
 from explorer.finite import check_answer
+from explorer.head_outs import head_outputs
 from explorer.inputs import Inputs
 from explorer.recording import Recording
 from explorer.sites import Site, checked_indices, checked_layer, chosen_stack, heads_of
@@ -205,6 +206,8 @@ class Trace:
         attention = found.heads
         assert attention is not None  # the site exists
         chosen = checked_indices("heads", heads, attention.heads)
+        if (edited := self._recording.hidden.get(found.address)) is not None:
+            return edited.detach()[:, :, chosen]
         prefix = found.address.rpartition(".")[0]
         given = self._recording.hidden.get(f"{prefix}.gated")
         if given is None:

@@ -26,7 +26,7 @@ the table is not what the models show.
 
 - **Layers**: how many of the tiny model's layers attend, and in which way; layers without attention keep their number.
 - **q, k, v**: "recorded" where queries, keys, values and scores can be read and edited; "weights only" where the family
-  computes attention outside the interface of `transformers`: patterns, z and per-head outputs can be read, z edited.
+  computes attention outside the interface of `transformers`: patterns can be read, z and per-head outputs edited too.
 - **resid_mid**: whether there is a residual stream between attention and MLP (parallel blocks have none).
 - **Neurons**: `mlp.neurons`; in mixtures `router.probs` and the rule that its probabilities follow, and "experts" where
   each expert's weight, `router.weights`, can be read and edited.

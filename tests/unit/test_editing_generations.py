@@ -65,6 +65,12 @@ def edits_for(model: Model, prompt: int) -> list[list[Edit]]:
                 Ablate("layers.0.attn.z", heads=3),
             ]
         )
+        lists.append(
+            [
+                Ablate("layers.*.attn.head_out", heads=[1], positions=[1, prompt]),
+                Steer("layers.1.attn.head_out", VECTOR, 0.5, heads=0),
+            ]
+        )
     if "layers.0.attn.k" in sites:
         lists.append(
             [Scale("layers.0.attn.k", 2.0, positions=[1]), Scale("layers.2.attn.v", 0.0, positions=[prompt + 1])]
@@ -170,6 +176,7 @@ def test_gradients_flow_through_edits(family: str) -> None:
     edits: list[Edit] = [
         Ablate("layers.0.attn.z", heads=[1]),
         Scale("layers.1.mlp_out", 0.5, positions=[1, 2]),
+        Scale("layers.2.attn.head_out", 2.0, heads=[3]),
         Steer("layers.1.resid_post", VECTOR, 0.3, relative=True),
     ]
     if family != "gptj":  # which does not show its scores
