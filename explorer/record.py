@@ -30,7 +30,7 @@ class Record:
         layers: keep only these layers, of every stack. Sites of a whole stack (`embed`, `final_norm`) stay.
         positions: keep copies of these positions alone, so that the rest is freed; a slice may count from the end.
             Logits can then be read for these positions, and `trace.positions` says which they are. Attention
-            (queries, keys, values, patterns, z and what follows from them) and routers are not kept with it: a
+            (queries, keys, values, patterns, z and what follows from them) and `router.probs` are not kept with it: a
             pattern needs the keys of every position. Ask for those in a trace of their own.
         device: move what is kept there at once, such as "cpu".
         dtype: keep it in this floating dtype, such as "float16". Patterns are computed from what is kept, so a
