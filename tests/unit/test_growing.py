@@ -78,7 +78,9 @@ def test_single_rows_and_heads_of_patterns_are_read_while_it_is_written(family: 
     assert (windowed > 0) == (family != "llama"), "a window of 5 hides the first token in the end"
 
 
-@pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "gpt_oss", "gpt2", "opt", "gptj", "openai-gpt", "mamba"])
+@pytest.mark.parametrize(
+    "family", ["llama", "mistral", "gemma2", "gpt_oss", "gpt2", "opt", "gptj", "openai-gpt", "mamba"]
+)
 def test_with_edits_it_is_a_trace_with_the_same_edits(family: str) -> None:
     model = made_deep(family)
     length = len(model.read(PROMPT))
