@@ -30,8 +30,9 @@ from explorer.edits import Edit, checked_edits
 from explorer.errors import Refused
 from explorer.examination import examine
 from explorer.foreign_code import foreign_code
+from explorer.head_outs import head_outputs
 from explorer.inputs import prepare
-from explorer.planning import Firings, check_padding, head_outputs, layers_of, needs_stream, plan
+from explorer.planning import Firings, check_padding, layers_of, needs_stream, plan
 from explorer.record import Record, resolved
 from explorer.recording import Plan, Recording, answering, evaluating, hidden_state, recording
 from explorer.reuse import start as starting

@@ -218,6 +218,10 @@ def _check_call(call: AttentionCall, heads: Heads, prefix: str, reader: Reader) 
         wanted.append(
             ("changed_pattern", call.changed_pattern.is_floating_point() and call.changed_pattern.shape == whole)
         )
+    if call.changed_scores is not None:
+        wanted.append(
+            ("changed_scores", call.changed_scores.is_floating_point() and call.changed_scores.shape == whole)
+        )
     for name, good in wanted:
         if not good:
             raise reader.wrong(f"{prefix}.{name}", getattr(call, name))

@@ -18,7 +18,6 @@ from explorer.attention import AttentionCall, joined
 from explorer.budget import check_pattern
 from explorer.errors import Refused
 from explorer.finite import check_answer
-from explorer.head_outs import head_outputs
 from explorer.inputs import Inputs
 from explorer.recording import Recording
 from explorer.sites import Site, checked_indices, checked_layer, chosen_stack, heads_of
