@@ -333,7 +333,7 @@ def test_a_small_error_hides_in_float32_but_not_in_float64() -> None:
 
 def test_exact_is_refused_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     model = explorer.attach(tiny("llama"))
-    monkeypatch.setattr(checking, "_free_bytes", lambda _device: 1000)
+    monkeypatch.setattr(checking, "free_bytes", lambda _device: 1000)
     with pytest.raises(Refused, match=r"exact=True needs a copy .* in float64, about .* GB"):
         model.check(exact=True)
 
