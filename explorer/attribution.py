@@ -83,7 +83,7 @@ class Attribution:
 
 def attribute(
     model: Model,
-    text: str,
+    text: str | Tokens,
     target: str | int | None = None,
     against: str | int | None = None,
     method: str = "integrated_gradients",
@@ -98,7 +98,7 @@ def attribute(
 
     Args:
         model: a model that predicts a next token.
-        text: the prompt.
+        text: the prompt, or its tokens as `model.read` gives them.
         target: a token id, or text that is exactly one token (usually with its leading space); None for the
             likeliest next token.
         against: another token, to explain "why this and not that"; None for the target's logit alone.

@@ -74,7 +74,7 @@ class Step:
 
 def generate(
     model: Model,
-    text: str,
+    text: str | Tokens,
     settings: Sampling | None = None,
     max_new_tokens: int = 40,
     *,
@@ -88,7 +88,7 @@ def generate(
 
     Args:
         model: a loaded model.
-        text: the prompt.
+        text: the prompt, or its tokens as `model.read` gives them.
         settings: how to choose; None is plain sampling.
         max_new_tokens: how many tokens at most.
         edits: how every pass is changed. Positions are those of the whole text, prompt and what is written; one

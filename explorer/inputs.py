@@ -134,7 +134,7 @@ def _start(config: Any) -> list[int]:
 
 
 def _read(model: Model, given: Any, name: str) -> tuple[Tokens, ...]:
-    if isinstance(given, str):
+    if isinstance(given, str | Tokens):
         return (model.read(given),)
     if isinstance(given, Tensor):
         if given.dtype not in (torch.int32, torch.int64):
@@ -162,10 +162,7 @@ def _read(model: Model, given: Any, name: str) -> tuple[Tokens, ...]:
 
 def _chat(model: Model, messages: Sequence[Any]) -> Tokens:
     """Messages through the tokenizer's chat template, which writes every special token itself."""
-    if model.tokenizer is None or not getattr(model.tokenizer, "chat_template", None):
-        raise Refused(f"{model.name} has no chat template; give the conversation as text.")
-    text = model.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-    return model.read(text, add_special_tokens=False)
+    return model.read(model.chat_text(messages), add_special_tokens=False)
 
 
 def _uneven(tokens: Sequence[Tokens]) -> bool:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import html
 import inspect
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -34,7 +36,7 @@ from explorer.head_outs import head_outputs
 from explorer.inputs import prepare
 from explorer.planning import Firings, check_padding, layers_of, needs_stream, plan
 from explorer.record import Record, resolved
-from explorer.recording import Plan, Recording, answering, evaluating, hidden_state, recording
+from explorer.recording import Plan, Recording, answering, evaluating, hidden_state, recording, with_state
 from explorer.reuse import start as starting
 from explorer.tokens import Tokens, read_text
 from explorer.trace import Trace
@@ -66,6 +68,7 @@ class Model:
         tokenizer: its tokenizer, or None.
         processor: what was given for text and images together: a tokenizer, a processor, or None.
         name: what people call it.
+        origin: the Python that opens it again.
         anatomy: what it is made of.
         capabilities: what it can be asked for, and whether that was proved when it was opened.
         cautions: what a reader took on trust when it was opened, such as unpickled weights or code that came with
@@ -82,6 +85,7 @@ class Model:
         self.tokenizer = tokenizer_or_processor if reads_text else getattr(tokenizer_or_processor, "tokenizer", None)
         self.name = name
         self.cautions = (*cautions, *foreign_code(hf, tokenizer_or_processor))
+        self.origin = "explorer.attach(hf_model, tokenizer)"
         self.lock = _LOCKS.setdefault(hf, threading.RLock())
         with self.lock:
             self.anatomy: Anatomy = examine(hf)
@@ -211,17 +215,37 @@ class Model:
         if offset == 0 and not growing:
             firings.check()
 
-    def read(self, text: str, add_special_tokens: bool = True) -> Tokens:
+    def chat_text(self, messages: Sequence[Mapping[str, Any]]) -> str:
+        """A conversation as the tokenizer's template writes it for the model to answer, special tokens included.
+
+        Args:
+            messages: `[{"role": ..., "content": ...}, ...]`.
+
+        Raises:
+            Refused: the tokenizer has no template, or the template does not take these messages.
+        """
+        if self.tokenizer is None or not getattr(self.tokenizer, "chat_template", None):
+            raise Refused(f"{self.name} has no chat template; give the conversation as text.")
+        try:
+            text: str = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        except (TypeError, ValueError, KeyError, TemplateError) as error:
+            raise Refused(f"The chat template of {self.name} does not take these messages: {error}.") from error
+        return text
+
+    def read(self, text: str | Tokens, add_special_tokens: bool = True) -> Tokens:
         """The tokens the model would be given for `text`, as a person reads them.
 
         Args:
-            text: the text.
+            text: the text; tokens that were read before are checked and given back.
             add_special_tokens: let the tokenizer add the special tokens the model was trained with.
 
         Raises:
             Refused: there is no tokenizer, the text is empty, or it is longer than the model's context.
             TypeError: `text` is not a string.
         """
+        if isinstance(text, Tokens):
+            self.check_ids(text.ids)
+            return text
         if not isinstance(text, str):
             raise TypeError(f"text={text!r} is a {type(text).__name__}; a string is needed.")
         if self.tokenizer is None:
@@ -340,7 +364,7 @@ class Model:
 
     def generate(
         self,
-        text: str,
+        text: str | Tokens,
         settings: Sampling | None = None,
         max_new_tokens: int = 40,
         *,
@@ -357,7 +381,7 @@ class Model:
 
     def attribute(
         self,
-        text: str,
+        text: str | Tokens,
         target: str | int | None = None,
         against: str | int | None = None,
         method: str = "integrated_gradients",
@@ -468,13 +492,15 @@ class Model:
         logits: Tensor | None = None if self.anatomy.vocabulary is None else output.logits
         return logits
 
-    def logits_of(self, seen: Recording, pass_logits: Tensor | None) -> Tensor:
-        """Logits of every position of a finished pass, by the model's own head."""
+    def logits_of(self, seen: Recording, pass_logits: Tensor | None, rows: Sequence[int] | None = None) -> Tensor:
+        """Logits of every position of a finished pass, or of some rows, by the model's own head."""
         if pass_logits is None:
             raise Refused(f"{self.name} has no vocabulary head, so there are no logits to read.")
         if not self.accepts("logits_to_keep") or self.anatomy.backbone is None:
-            return pass_logits
+            return pass_logits if rows is None else pass_logits[:, rows]
         stored = seen.outputs[self.anatomy.backbone]
+        if rows is not None:
+            stored = with_state(copy.copy(stored), hidden_state(stored)[:, rows])
         ids = torch.zeros(hidden_state(stored).shape[:2], dtype=torch.long, device=self.device)
         backbone = self.hf.get_submodule(self.anatomy.backbone)
         with self.lock, torch.no_grad(), self.evaluating(), answering(backbone, stored):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from explorer.provenance import Provenance
     from explorer.record import Keeper
     from explorer.reuse import Start
+    from explorer.sampling import NextToken
 
 Chosen = Sequence[int] | slice | int | None
 
@@ -235,6 +236,28 @@ class Trace:
         if len(set(lengths)) == 1:
             return self._pass_logits[:, -1].clone()
         return self.logits[range(len(lengths)), [length - 1 for length in lengths]]
+
+    def next_token(self, position: int = -1) -> NextToken:
+        """What the model would say after a position of the first text (or of its decoder's text).
+
+        Args:
+            position: which one; negative ones count from the end.
+
+        Raises:
+            Refused: there is no such position, it was not recorded, or the model predicts no next token.
+        """
+        from explorer.lens import kept_rows
+        from explorer.sampling import NextToken
+
+        self._model.require_next_token()
+        read = (self.decoder or self.batch)[0]
+        index = position + len(read) if isinstance(position, int) and -len(read) <= position < 0 else position
+        (row,), (kept,) = kept_rows(self, index, len(read))
+        if row == len(read) - 1:
+            logits = self.last_logits[0]
+        else:
+            logits = self._model.logits_of(self._recording, self._pass_logits, [kept])[0, 0]
+        return NextToken(logits.float(), read.ids[: row + 1], self._model.tokenizer)
 
     def next_tokens(self, n: int = 10) -> pd.DataFrame:
         """The likeliest next tokens after the last position: rank, id, token, probability."""

@@ -1,10 +1,12 @@
-"""Live panels over a model: `from widgets import AttentionPanel, AttributionPanel, SamplingPanel`."""
+"""Live panels over a model, linked by the `Exploration` they share: `from widgets import AttentionPanel`."""
 
 from __future__ import annotations
 
 from widgets.attention import AttentionPanel
 from widgets.attribution import AttributionPanel
+from widgets.exploration import Exploration
 from widgets.sampling import SamplingPanel
 from widgets.selection import Selection
+from widgets.workbench import Workbench
 
-__all__ = ["AttentionPanel", "AttributionPanel", "SamplingPanel", "Selection"]
+__all__ = ["AttentionPanel", "AttributionPanel", "Exploration", "SamplingPanel", "Selection", "Workbench"]

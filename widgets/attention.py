@@ -9,7 +9,8 @@ import traitlets
 
 from explorer import Refused, Trace
 from widgets import wire
-from widgets.panel import DEFAULT_TEXT, Panel, asset, checked, guarded
+from widgets.connection import asset, guarded
+from widgets.panel import Panel
 from widgets.selection import Selection
 from widgets.worker import Job
 
@@ -23,10 +24,9 @@ _MATRIX_CELLS = 256
 
 
 class AttentionPanel(Panel):
-    """All layers and heads at a glance, one head large.
+    """All layers and heads at a glance, the first head of the selection large.
 
     Attributes:
-        selection: what is chosen, a `Selection`; click or set it. The first head of it is shown large.
         matrix: weights of the chosen head, as the browser draws them.
 
     Warning:
@@ -38,41 +38,11 @@ class AttentionPanel(Panel):
     _esm = asset("attention.js")
     _css = asset("attention.css")
 
-    title = traitlets.Unicode("Attention").tag(sync=True)
-    selection = traitlets.Instance(Selection).tag(
-        sync=True,
-        to_json=lambda value, _widget: value.to_wire(),
-        from_json=lambda value, _widget: Selection.from_wire(value),
-    )
     matrix = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, model: Any, text: str = DEFAULT_TEXT, **traits: Any) -> None:
+    def __init__(self, model: Any, text: str | None = None, **traits: Any) -> None:
         self._trace: Trace | None = None
         super().__init__(model, text, **traits)
-
-    @traitlets.default("selection")
-    def _first_head(self) -> Selection:
-        return Selection(layer=0, heads=(0,))
-
-    @traitlets.validate("selection")
-    @checked
-    def _check_selection(self, proposal: Any) -> Selection:
-        chosen: Selection = proposal["value"]
-        stack = self.model.anatomy.stack
-        if stack is None or chosen.layer is None:
-            return chosen
-        layers = len(stack.layers)
-        if chosen.layer >= layers:
-            raise Refused(f"layer={chosen.layer} is out of range: this model has layers 0 to {layers - 1}.")
-        heads = stack.heads[chosen.layer]
-        if chosen.heads is not None and max(chosen.heads) >= heads:
-            raise Refused(f"heads={chosen.heads} are out of range: layer {chosen.layer} has heads 0 to {heads - 1}.")
-        length = None if self._trace is None or self._trace.tokens.source != self.text else len(self._trace)
-        for name in ("query", "key"):
-            position = getattr(chosen, name)
-            if length is not None and position is not None and position >= length:
-                raise Refused(f"{name}={position} is out of range: the prompt has positions 0 to {length - 1}.")
-        return chosen
 
     @traitlets.observe("selection")
     @guarded
@@ -84,13 +54,14 @@ class AttentionPanel(Panel):
     def _draw(self, _job: Job, number: int) -> None:
         if not self.model.anatomy.routes_attention:
             raise Refused(f"{self.model.name} has no attention to show: {self.model.anatomy.missing}.")
-        trace = self.model.trace(self.text)
+        trace = self.exploration.trace()
         view = self._picture(trace, number)
         self._trace = trace
         chosen = self.selection
         fits = all(position is None or position < len(trace) for position in (chosen.query, chosen.key))
         if not fits:
-            self._publish(selection=Selection(chosen.layer, chosen.heads))
+            with self.exploration.adjusting():
+                self._publish(selection=Selection(chosen.layer, chosen.heads))
         self._publish(view=view)
         self._publish_matrix(number)
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import traitlets
 
-from explorer import Attribution, Refused
+from explorer import Attribution, Refused, Tokens
 from explorer.attribution import METHODS, attribute, token_id
+from explorer.edits import Edit
 from explorer.tokens import labels
 from widgets import wire
-from widgets.panel import DEFAULT_TEXT, Panel, asset, checked, guarded
+from widgets.connection import asset, guarded
+from widgets.panel import Panel
 from widgets.worker import Job
 
 _NEXT_TOKENS = 12
@@ -26,8 +28,6 @@ class AttributionPanel(Panel):
     delta.
 
     Attributes:
-        target: id of the token that is explained; None for the likeliest.
-        against: id of a token it is compared with, or None.
         method: which result is shown, "input_x_gradient" or "integrated_gradients".
         results: the `Attribution` of each method that is ready (not synced; for Python).
         target_text: what the reader typed as target; becomes `target` when it is one token.
@@ -37,27 +37,16 @@ class AttributionPanel(Panel):
     _esm = asset("attribution.js")
     _css = asset("attribution.css")
 
-    title = traitlets.Unicode("Attribution").tag(sync=True)
-    target = traitlets.Int(None, allow_none=True).tag(sync=True)
-    against = traitlets.Int(None, allow_none=True).tag(sync=True)
+    _drawn_from = (*Panel._drawn_from, "target", "against")
+    _rank = 2
+
     method = traitlets.Enum(METHODS, default_value=METHODS[0]).tag(sync=True)
     target_text = traitlets.Unicode("").tag(sync=True)
     target_error = traitlets.Unicode("").tag(sync=True)
 
-    def __init__(self, model: Any, text: str = DEFAULT_TEXT, **traits: Any) -> None:
+    def __init__(self, model: Any, text: str | None = None, **traits: Any) -> None:
         self.results: dict[str, Attribution] = {}
         super().__init__(model, text, **traits)
-
-    @traitlets.validate("target", "against")
-    @checked
-    def _check_token(self, proposal: Any) -> int | None:
-        name, value = proposal["trait"].name, proposal["value"]
-        return None if value is None else token_id(self.model, value, name)
-
-    @traitlets.observe("target", "against")
-    def _question_changed(self, _change: Any) -> None:
-        if self._ready:
-            self._request()
 
     @traitlets.observe("target_text")
     @guarded
@@ -74,15 +63,16 @@ class AttributionPanel(Panel):
 
     def _draw(self, _job: Job, number: int) -> None:
         self._worker.cancel(self, "refine")
-        text, against = self.text, self.against
-        row = self.model.next_token(text)
+        trace, against = self.exploration.trace(), self.against
+        text, edits = trace.tokens, trace.edits
+        row = trace.next_token()
         likeliest = row.top(_NEXT_TOKENS)
         target = int(likeliest["id"].iloc[0]) if self.target is None else self.target
         notes = []
         if self.target is None and against == target:  # the prompt changed; asking "why this and not this" is empty
             against = None
             notes = ["The token to compare with is now the likeliest itself, so the likeliest is explained alone."]
-        result = attribute(self.model, text, target, against, METHODS[0])
+        result = attribute(self.model, text, target, against, METHODS[0], edits=edits)
         picture = {
             "request": number,
             "tokens": wire.tokens(result.tokens),
@@ -98,13 +88,20 @@ class AttributionPanel(Panel):
         }
         self.results = {METHODS[0]: result}
         self._publish(view={**picture, "results": self._results_on_the_wire()})
-        self._submit("refine", lambda _job: self._refine(picture, text, target, against), background=True)
+        self._submit("refine", lambda _job: self._refine(picture, text, target, against, edits), background=True)
 
-    def _refine(self, picture: dict[str, Any], text: str, target: int, against: int | None) -> None:
+    def _refine(
+        self,
+        picture: dict[str, Any],
+        text: Tokens,
+        target: int,
+        against: int | None,
+        edits: tuple[Edit, ...],
+    ) -> None:
         """Integrated gradients for a picture that is already shown."""
         live = self.status
         for steps in _STEPS:
-            result = attribute(self.model, text, target, against, METHODS[1], steps=steps)
+            result = attribute(self.model, text, target, against, METHODS[1], edits=edits, steps=steps)
             if picture["request"] != self._number:
                 return
             self.results = {**self.results, METHODS[1]: result}

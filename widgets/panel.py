@@ -1,110 +1,88 @@
-"""What all panels share: a prompt, a status, a picture, and a way from one to the other that never blocks."""
+"""What all panels share: an exploration, a status, a picture, and a way from one to the other that never blocks."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-import traceback
 from collections.abc import Callable
-from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
-from explorer import ExplorerError, Model, Refused, Tokens
-from explorer.tokens import well_formed
+from explorer import ExplorerError, Model, Tokens
+from widgets.connection import Connected, described
+from widgets.exploration import Exploration
+from widgets.shared import SHARED, Shared
 from widgets.worker import Job, worker_of
 
-_STATIC = Path(__file__).parent / "static"
-DEFAULT_TEXT = "The capital of France is"
 
-
-def asset(name: str) -> traitlets.Unicode[str, str]:
-    """A built script or style sheet as the trait that anywidget sends.
-
-    A path would do as well, but anywidget then keeps every panel alive for the life of the class, to reload the
-    file when it changes.
-
-    Raises:
-        ImportError: the front end has not been built.
-    """
-    try:
-        return traitlets.Unicode((_STATIC / name).read_text("utf-8")).tag(sync=True)
-    except FileNotFoundError as error:
-        sentence = f"The panels' front end is not built: {_STATIC / name} is missing. Run `python start.py setup`."
-        raise ImportError(sentence) from error
-
-
-def guarded(handler: Callable[..., None]) -> Callable[..., None]:
-    """Shows what a handler raises on its panel; nobody would see an exception in a trait callback."""
-
-    @wraps(handler)
-    def call(self: Any, *args: Any, **keywords: Any) -> None:
-        try:
-            handler(self, *args, **keywords)
-        except Exception as error:  # noqa: BLE001 - shown to the reader in words
-            self._show_error(error)
-
-    return call
-
-
-class RefusedValue(Refused, traitlets.TraitError):
-    """A refusal that traitlets understands: a trait that was given such a value keeps the one it had."""
-
-
-def checked(validator: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes what a trait's validator refuses a `RefusedValue`."""
-
-    @wraps(validator)
-    def call(self: Any, proposal: Any) -> Any:
-        try:
-            return validator(self, proposal)
-        except (Refused, TypeError) as error:
-            raise RefusedValue(str(error)) from error
-
-    return call
-
-
-class Panel(anywidget.AnyWidget):
+class Panel(Shared, Connected):
     """A live view of a model at work on a prompt.
+
+    A panel shows an `Exploration`: its own, or one it shares with other panels. The shared traits (`text`, `selection`,
+    `settings`, ...) are the exploration's; they can be set and observed on the panel as well.
 
     A subclass says in `_draw(job, number)` what a picture is: it computes the picture of the present traits and
     publishes it, in the worker's thread. This class decides when that happens and what is shown meanwhile.
 
     Attributes:
-        title: shown in the header.
-        text: the prompt. Settable and observable; the reader's typing arrives here too.
+        exploration: what is shown and changed.
+        title: shown in the header; empty for the panel's usual one.
         about: name, dtype, device and context of the model.
         status: what is true now: state, milliseconds of the last picture, a note, progress, an error.
         view: the last complete picture; it stays when a later request fails.
+        embedded: whether a workbench shows the prompt, so that this panel need not.
     """
 
     _draw: Callable[[Job, int], None]
+    # What a new picture is needed for, and which panel's picture comes first.
+    _drawn_from: tuple[str, ...] = ("text", "special_tokens", "edits")
+    _rank = 1
 
+    exploration = anywidget.WidgetTrait().tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)
-    text = traitlets.Unicode(DEFAULT_TEXT).tag(sync=True)
     about = traitlets.Dict().tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
     view = traitlets.Dict().tag(sync=True)
+    embedded = traitlets.Bool(False).tag(sync=True)
 
-    def __init__(self, model: Model, text: str = DEFAULT_TEXT, **traits: Any) -> None:
-        if not isinstance(model, Model):
-            raise TypeError(f"model is a {type(model).__name__}; a panel takes what explorer.load() returns.")
-        unknown = sorted(set(traits) - set(self.trait_names()))
-        if unknown:
-            raise TypeError(f"{type(self).__name__} has no setting {', '.join(unknown)}.")
-        self.model = model
+    def __init__(self, model: Model | Exploration, text: str | None = None, **traits: Any) -> None:
+        if not isinstance(model, Model | Exploration):
+            raise TypeError(
+                f"model is a {type(model).__name__}; a panel takes what explorer.load() returns, or an Exploration."
+            )
+        shared = {name: traits.pop(name) for name in SHARED if name in traits}
+        if text is not None:
+            shared["text"] = text
+        own = isinstance(model, Model)
+        exploration = Exploration(model) if isinstance(model, Model) else model
+        try:
+            for name, value in shared.items():
+                setattr(exploration, name, value)
+            self._begin(exploration, own, traits)
+        except BaseException:
+            if own:
+                exploration.close()
+            raise
+
+    def _begin(self, exploration: Exploration, own: bool, traits: dict[str, Any]) -> None:
+        self.model = model = exploration.model
+        self._own = own
         self._worker = worker_of(model.hf, model.name)
-        self._traits_lock = threading.RLock()
         self._number = 0
-        self._replaced = 0
         self._before_refusal: dict[str, Any] | None = None
         self._ready = False
+        self._state_of: Exploration = exploration
         about = {"name": model.name, "dtype": str(model.dtype).removeprefix("torch."), "device": str(model.device)}
-        super().__init__(text=text, about={**about, "context": model.context}, **traits)
+        super().__init__(
+            exploration.lock,
+            exploration=exploration,
+            about={**about, "context": model.context},
+            **{name: getattr(exploration, name) for name in SHARED},
+            **traits,
+        )
+        exploration.observe(self._take, SHARED)
+        exploration.join(self)
         self._ready = True
         self._request()
 
@@ -123,41 +101,42 @@ class Panel(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Closes the view and drops its work."""
-        if getattr(self, "_worker", None) is not None:
+        exploration = getattr(self, "_state_of", None)
+        if exploration is not None:
             self._worker.cancel(self)
+            exploration.leave(self)
+            if self._ready:
+                self._ready = False
+                exploration.unobserve(self._take, SHARED)
         super().close()
+        if exploration is not None and self._own:
+            exploration.close()
 
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Takes what the browser wrote; not while the worker publishes, traitlets' hold is not thread-safe."""
+    def _take(self, change: Any) -> None:
+        """Mirrors what the exploration holds."""
         with self._traits_lock:
-            try:
-                super().set_state(sync_data)
-            except (traitlets.TraitError, Refused, TypeError, ValueError) as error:
-                self.send_state([name for name in sync_data if name in self.keys])  # the browser takes it back
-                self._before_refusal = self._before_refusal or self.status
-                self._show_error(error)
-            else:
-                if self._before_refusal is not None and self.status["state"] == "error":
-                    self._publish(status=self._before_refusal)  # what was refused is done with
-                self._before_refusal = None
+            setattr(self, change["name"], change["new"])
 
-    def open(self) -> None:
-        """Opens the connection to the browser."""
-        super().open()
-        self._hear_at_once()
+    @traitlets.observe(*SHARED)
+    def _give(self, change: Any) -> None:
+        """Hands on what was set on the panel, and draws where it matters."""
+        if not self._ready:
+            return
+        setattr(self._state_of, change["name"], change["new"])
+        if change["name"] in self._drawn_from:
+            self._request()
 
-    def _send(self, msg: Any, buffers: Any = None) -> None:
-        super()._send(msg, buffers)
-        self._hear_at_once()
+    def _checked(self, name: str, value: Any) -> Any:
+        return self._state_of._checked(name, value)
 
-    def _hear_at_once(self) -> None:
-        """Lets the browser's messages in on the channel that the browser chose.
+    def _refused(self, error: BaseException) -> None:
+        self._before_refusal = self._before_refusal or self.status
+        self._show_error(error)
 
-        ipykernel from 7.4 on sends them to the shell that wrote to this panel last. After a cell has, that is the shell
-        of cells, and what is typed in the panel would wait until the next long cell has ended.
-        """
-        with contextlib.suppress(AttributeError):
-            del self.comm._reply_subshell_id
+    def _accepted(self) -> None:
+        if self._before_refusal is not None and self.status["state"] == "error":
+            self._publish(status=self._before_refusal)  # what was refused is done with
+        self._before_refusal = None
 
     def _request(self) -> None:
         """Asks for a new picture; an older request that is not shown yet is dropped."""
@@ -178,16 +157,11 @@ class Panel(anywidget.AnyWidget):
             self,
             slot,
             work,
+            rank=self._rank,
             background=background,
             on_error=self._show_error,
             on_progress=self._show_progress,
         )
-
-    def _publish(self, **values: Any) -> None:
-        """Sets traits from any thread, one message each."""
-        with self._traits_lock:
-            for name, value in values.items():
-                setattr(self, name, value)
 
     def _status(self, state: str, **facts: Any) -> dict[str, Any]:
         known = {"ms": None, "note": "", "progress": None, "progress_note": "", "error": None}
@@ -197,25 +171,15 @@ class Panel(anywidget.AnyWidget):
         self._publish(status={**self.status, "state": "working", "progress": done, "progress_note": note})
 
     def _show_error(self, error: BaseException) -> None:
-        """Puts an error where the picture would be: a sentence, and the traceback where it was no refusal."""
-        expected = isinstance(error, ExplorerError | TypeError | traitlets.TraitError)
-        message = str(error) if expected else f"{type(error).__name__}: {error}"
-        detail = "" if isinstance(error, ExplorerError) else "".join(traceback.format_exception(error))
-        self._publish(status=self._status("error", error={"message": message, "detail": detail}))
-
-    @traitlets.validate("text")
-    def _check_text(self, proposal: Any) -> str:
-        text, self._replaced = well_formed(proposal["value"])
-        return text
+        """Puts an error where the picture would be."""
+        self._publish(status=self._status("error", error=described(error)))
 
     def _notes(self, tokens: Tokens) -> list[str]:
         """What the reader should know about the prompt as the model was given it."""
-        if not self._replaced:
+        replaced = self._state_of.replaced
+        if not replaced:
             return tokens.notes
-        replaced = f"Characters that are not valid text were replaced by \N{REPLACEMENT CHARACTER}: {self._replaced}."
-        return [replaced, *tokens.notes]
-
-    @traitlets.observe("text")
-    def _text_changed(self, _change: Any) -> None:
-        if self._ready:
-            self._request()
+        return [
+            f"Characters that are not valid text were replaced by \N{REPLACEMENT CHARACTER}: {replaced}.",
+            *tokens.notes,
+        ]

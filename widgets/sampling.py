@@ -10,7 +10,8 @@ import traitlets
 from explorer import Cancelled, Refused, Sampling
 from explorer.tokens import labels
 from widgets import wire
-from widgets.panel import DEFAULT_TEXT, Panel, asset, checked, guarded
+from widgets.connection import asset, guarded
+from widgets.panel import Panel
 from widgets.worker import Job
 
 if TYPE_CHECKING:
@@ -28,48 +29,27 @@ class SamplingPanel(Panel):
     Generating runs here, with transformers' own processors.
 
     Attributes:
-        settings: the settings as the sliders have them; `sampling` gives them as a `Sampling`.
-        settings_error: why settings that were written were refused; the last good ones stay.
         generated: the last finished run: its steps, its settings and why it ended.
     """
 
     _esm = asset("sampling.js")
     _css = asset("sampling.css")
 
-    title = traitlets.Unicode("Next token").tag(sync=True)
-    settings = traitlets.Dict().tag(sync=True)
-    settings_error = traitlets.Unicode("").tag(sync=True)
+    _drawn_from = (*Panel._drawn_from, "position")
+    _rank = 0
+
     generated = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, model: Any, text: str = DEFAULT_TEXT, **traits: Any) -> None:
+    def __init__(self, model: Any, text: str | None = None, **traits: Any) -> None:
         self._runs = 0
         super().__init__(model, text, **traits)
         self.on_msg(self._message)
-
-    @property
-    def sampling(self) -> Sampling:
-        """The settings, ready for `model.generate`."""
-        return Sampling.from_dict(self.settings)
-
-    @sampling.setter
-    def sampling(self, settings: Sampling) -> None:
-        self.settings = settings.to_dict()
-
-    @traitlets.default("settings")
-    def _plain(self) -> dict[str, Any]:
-        return Sampling().to_dict()
 
     @traitlets.default("generated")
     def _nothing(self) -> dict[str, Any]:
         return {"run": 0, "state": "none", "ended": "", "steps": [], "settings": Sampling().to_dict()}
 
-    @traitlets.validate("settings")
-    @checked
-    def _check_settings(self, proposal: Any) -> dict[str, Any]:
-        value = proposal["value"]
-        return (value if isinstance(value, Sampling) else Sampling.from_dict(value)).to_dict()
-
-    @traitlets.observe("text")
+    @traitlets.observe("text", "special_tokens", "edits")
     def _stop_writing(self, _change: Any) -> None:
         if self._ready:
             self._worker.cancel(self, "generate")
@@ -81,18 +61,19 @@ class SamplingPanel(Panel):
         if not 1 <= max_new_tokens <= _LONGEST:
             raise Refused(f"max_new_tokens={max_new_tokens} is out of range; use 1 to {_LONGEST}.")
         self._runs += 1
-        run, text, settings = self._runs, self.text, self.sampling
+        run, settings = self._runs, self.sampling
         working = {**self._status("working", progress=0.0, progress_note="generating"), "ms": self.status.get("ms")}
         self._publish(status=working, generated=self._run_state(run, "running", "", [], settings))
-        self._submit("generate", lambda job: self._write(job, run, text, settings, max_new_tokens), background=True)
+        self._submit("generate", lambda job: self._write(job, run, settings, max_new_tokens), background=True)
 
     def stop(self) -> None:
         """Ends a running generation after the token it is at."""
         self._worker.cancel(self, "generate")
 
     def _draw(self, _job: Job, number: int) -> None:
-        row = self.model.next_token(self.text)
-        tokens = self.model.read(self.text)
+        trace = self.exploration.trace()
+        tokens = trace.tokens
+        row = trace.next_token(-1 if self.position is None else self.position)
         prompt = torch.tensor(sorted(set(tokens.ids)))
         # A repetition penalty moves only the prompt's own tokens, so these ids can fill every bar there is.
         ranks = min(_BARS + len(prompt), row.logits.shape[0])
@@ -119,12 +100,13 @@ class SamplingPanel(Panel):
         elif content.get("type") == "stop":
             self.stop()
 
-    def _write(self, job: Job, run: int, text: str, settings: Sampling, max_new_tokens: int) -> None:
+    def _write(self, job: Job, run: int, settings: Sampling, max_new_tokens: int) -> None:
         """Generates in the worker's thread; whatever ends it, what was written stays."""
         steps: list[dict[str, Any]] = []
         state, ended = "error", "an error"
         try:
-            writing = self.model.generate(text, settings, max_new_tokens)
+            edits = self.exploration.edits
+            writing = self.model.generate(self.exploration.tokens, settings, max_new_tokens, edits=edits)
             for step in writing:
                 # A piece can complete the character of earlier ones, so all are read again and the changed are sent.
                 pieces = wire.tokens(writing.tokens)

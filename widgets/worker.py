@@ -7,6 +7,7 @@ lets waiting foreground work go first, so a panel answers while another one inte
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -22,6 +23,8 @@ from explorer.control import controlled
 _log = logging.getLogger(__name__)
 # A cell that waits must wake up now and then, or "Interrupt kernel" would not reach it.
 _WAKE_SECONDS = 0.1
+# A running pass stops before its next layer; one backward pass at most is waited for.
+_LAST_SECONDS = 5.0
 
 
 class Job:
@@ -36,11 +39,13 @@ class Job:
         slot: tuple[int, str],
         work: Callable[[Job], None],
         *,
+        rank: int,
         background: bool,
         on_error: Callable[[BaseException], None],
         on_progress: Callable[[float, str], None] | None,
     ) -> None:
         self.slot = slot
+        self.rank = rank
         self.background = background
         self._worker = worker
         self._work = work
@@ -93,6 +98,7 @@ class Worker:
         work: Callable[[Job], None],
         *,
         on_error: Callable[[BaseException], None],
+        rank: int = 0,
         background: bool = False,
         on_progress: Callable[[float, str], None] | None = None,
     ) -> Job:
@@ -102,12 +108,21 @@ class Worker:
             owner: who asks, told apart by identity.
             slot: what is asked for; the newest request of a slot wins.
             work: called in the worker's thread with the job.
+            rank: of those that wait, the lowest goes first.
             on_error: called there with what `work` raised, other than being cancelled; called at once, here, where
                 the model was closed and the thread has ended.
             background: whether waiting foreground work may go first, between two passes.
             on_progress: called there with what the work reports (0..1, note).
         """
-        job = Job(self, (id(owner), slot), work, background=background, on_error=on_error, on_progress=on_progress)
+        job = Job(
+            self,
+            (id(owner), slot),
+            work,
+            rank=rank,
+            background=background,
+            on_error=on_error,
+            on_progress=on_progress,
+        )
         with self._state:
             ended = self._ended
             if not ended:
@@ -145,14 +160,16 @@ class Worker:
         while (job := self._next(foreground=True)) is not None:
             self._run(job)
 
-    def end(self) -> None:
-        """Stops everything and ends the thread."""
+    def end(self, wait: float = 0.0) -> None:
+        """Stops everything and ends the thread, for which it waits so many seconds at most."""
         with self._state:
             self._ended = True
             self._waiting.clear()
             for job in self._running:
                 job.stop()
             self._state.notify_all()
+        if wait and threading.current_thread() is not self._thread:
+            self._thread.join(wait)
 
     def _drop(self, slot: tuple[int, str]) -> None:
         self._waiting = [job for job in self._waiting if job.slot != slot]
@@ -161,15 +178,15 @@ class Worker:
                 job.stop()
 
     def _next(self, *, foreground: bool = False) -> Job | None:
-        """Takes the next job: foreground before background, older before newer."""
+        """Takes the next job: foreground before background, lower ranks before higher, older before newer."""
         with self._state:
-            for wanted in (False,) if foreground else (False, True):
-                for job in self._waiting:
-                    if job.background == wanted:
-                        self._waiting.remove(job)
-                        self._running.append(job)
-                        return job
-        return None
+            waiting = [job for job in self._waiting if not (foreground and job.background)]
+            if not waiting:
+                return None
+            job = min(waiting, key=lambda job: (job.background, job.rank))  # the first of equals
+            self._waiting.remove(job)
+            self._running.append(job)
+            return job
 
     def _run(self, job: Job) -> None:
         try:
@@ -195,6 +212,15 @@ class Worker:
                     return
 
 
+def _end_all() -> None:
+    """Work that runs while the interpreter goes down would meet torch without its threads, and abort."""
+    with _making:
+        workers = list(_workers.values())
+    for worker in workers:
+        worker.end(wait=_LAST_SECONDS)
+
+
+atexit.register(_end_all)
 _workers: weakref.WeakKeyDictionary[Any, Worker] = weakref.WeakKeyDictionary()
 _making = threading.Lock()
 

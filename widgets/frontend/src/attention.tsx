@@ -54,8 +54,11 @@ function AttentionPanel(): JSX.Element {
     if (at.row === row && at.col === undefined) release();
     else select({ query: map?.rowStart[row] ?? row, key: null });
   };
+  const elsewhere = model.trait("hover").value ?? null;
+  const linked =
+    map === null || elsewhere === null || elsewhere >= map.positions ? undefined : blockOf(map.rowStart, elsewhere);
   // Without a question the last token's is asked: it decides what comes next.
-  const row = map === null ? 0 : Math.min(map.rows - 1, hover.value.row ?? at.row ?? map.rows - 1);
+  const row = map === null ? 0 : Math.min(map.rows - 1, hover.value.row ?? linked ?? at.row ?? map.rows - 1);
   const col = hover.value.col ?? at.col;
   const hidden = hideFirst.value && share !== null;
   const ready = picture !== null && map !== null;
@@ -78,6 +81,7 @@ function AttentionPanel(): JSX.Element {
   return (
     <Panel
       name="attention"
+      title="Attention"
       subtitle={map === null ? "" : `layer ${map.layer} · head ${map.head}`}
       actions={
         share !== null && (

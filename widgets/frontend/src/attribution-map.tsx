@@ -22,6 +22,7 @@ export function ScoreMap({ picture, method, result }: MapProps): JSX.Element {
     <div class="explorer-attribution-map">
       <TokenStrip
         label="Tokens of the prompt with their scores"
+        linked
         tokens={picture.tokens}
         colorOf={(index) => swatch(table, signedIndex(chipOf[index]?.score ?? 0, limit))}
         describe={(index) => formatScore(result.scores[index] ?? 0)}

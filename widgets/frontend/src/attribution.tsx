@@ -22,7 +22,7 @@ function AttributionPanel(): JSX.Element {
   const target = model.trait("target").value ?? null;
   const against = model.trait("against").value ?? null;
   return (
-    <Panel name="attribution" subtitle={name} tokens={[]} ready={picture !== null} fault={fault} keys={KEYS}>
+    <Panel name="attribution" title="Attribution" subtitle={name} tokens={[]} ready={picture !== null} fault={fault} keys={KEYS}>
       {picture !== null && <Answer picture={picture} wanted={wanted} asked={askedFor(picture, target, against)} />}
     </Panel>
   );

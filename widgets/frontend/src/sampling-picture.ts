@@ -18,7 +18,6 @@ export interface SamplingView extends View {
 
 export interface State extends CommonState {
   settings: Settings;
-  settings_error: string;
   generated: Partial<Generated>;
 }
 

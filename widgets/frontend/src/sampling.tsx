@@ -39,13 +39,13 @@ function SamplingPanel(): JSX.Element {
   // Settings that no distribution can follow leave the last bars standing.
   good.current = under.value.distribution ?? (picture === null ? null : good.current);
   const now = good.current;
-  const refused = String(model.trait("settings_error").value ?? "");
   const { name, context } = model.trait("about").value ?? {};
   const last = (picture?.tokens.length ?? 0) - 1;
 
   return (
     <Panel
       name="sampling"
+      title="Next token"
       subtitle={name}
       tokens={picture?.tokens ?? []}
       strip={{ active: last >= 0 ? last : null }}
@@ -64,7 +64,7 @@ function SamplingPanel(): JSX.Element {
               <Chart distribution={now} settings={live.shown.value} labels={picture.labels} />
             </div>
             <div>
-              <Knobs live={live} vocabulary={now.size} refused={under.value.problem || refused} />
+              <Knobs live={live} vocabulary={now.size} refused={under.value.problem} />
               <Bench live={live} stream={stream} room={roomFor(picture.tokens.length, context)} />
             </div>
           </div>

@@ -93,7 +93,20 @@ export function common(changes: Partial<CommonState> = {}): CommonState {
     error: null,
   } as const;
   const about = { name: "sample", dtype: "float32", device: "cpu", context: 8192 };
-  return { title: "Attention", text: "a b", about, status, view: {}, ...changes };
+  const shared = {
+    special_tokens: true,
+    messages: null,
+    edits: [],
+    target: null,
+    against: null,
+    position: null,
+    neuron: null,
+    hover: null,
+    language: "",
+    can_undo: false,
+    can_redo: false,
+  } as const;
+  return { title: "", text: "a b", embedded: false, about, status, view: {}, ...shared, edits: [], ...changes };
 }
 
 /** Lets signals and effects that wait for a frame run. */

@@ -38,20 +38,20 @@ describe("mountPanel", () => {
     expect(el.textContent).toBe("drawn");
   });
 
-  it("ends with the host's signal, or with the function it returns where there is none", () => {
+  it("ends with the host's signal, or with the function it returns where there is none", async () => {
     const Bare = () => (
-      <Panel name="bare" tokens={[]} ready>
+      <Panel name="bare" title="Test" tokens={[]} ready>
         picture
       </Panel>
     );
     const model = new FakeModel({ ...common() });
     const el = place();
-    const end = mountPanel(Bare).render({ model, el });
+    const end = await mountPanel(Bare).render({ model, el });
     expect(el.textContent).toContain("picture");
     end();
     end();
     expect([model.listening, el.childElementCount]).toEqual([0, 0]);
-    mountPanel(Bare).render({ model, el, signal: view.signal });
+    await mountPanel(Bare).render({ model, el, signal: view.signal });
     view.abort();
     expect([model.listening, el.childElementCount]).toEqual([0, 0]);
   });
@@ -79,7 +79,7 @@ describe("mountPanel", () => {
 
 describe("the frame", () => {
   const Bare = () => (
-    <Panel name="bare" tokens={[]} ready={false}>
+    <Panel name="bare" title="Test" tokens={[]} ready={false}>
       picture
     </Panel>
   );

@@ -12,7 +12,7 @@ beforeEach(() => {
   const el = document.createElement("div");
   document.body.append(el);
   const Bare = () => (
-    <Panel name="bare" tokens={[]} ready>
+    <Panel name="bare" title="Test" tokens={[]} ready>
       picture
     </Panel>
   );

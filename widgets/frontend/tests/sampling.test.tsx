@@ -25,7 +25,6 @@ function traits(changes: Record<string, unknown> = {}): Record<string, unknown> 
       labels: Array.from(ids, (id) => ({ text: id === 2 ? HOSTILE : ` t${id}`, kind: "text" })),
     },
     settings: { ...NEUTRAL },
-    settings_error: "",
     generated: { run: 0, state: "none", ended: "", steps: [], settings: {} },
     ...changes,
   };
@@ -241,13 +240,6 @@ describe("a typed number", () => {
     await type(number("repetition"), "1e-39");
     expect(one("[role=alert]").textContent).toContain("choose a value nearer to 1");
     expect(bars()).toEqual(before);
-  });
-
-  it("refused by Python is told", async () => {
-    const model = await mount();
-    model.arrive("settings_error", "temperature=-1 is not allowed.");
-    await frame();
-    expect(one("[role=alert]").textContent).toBe("temperature=-1 is not allowed.");
   });
 });
 

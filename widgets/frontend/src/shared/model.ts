@@ -4,7 +4,11 @@
  */
 
 import { type ReadonlySignal, signal as makeSignal } from "@preact/signals";
+import { SHARED } from "./exploration";
 import type { Theme } from "./theme";
+
+// Milliseconds after which a pointer that does not move has been put somewhere.
+const HOVER_RESTS = 200;
 
 /** What this front end uses of the host's model (the anywidget front-end module contract). */
 export interface HostModel {
@@ -49,6 +53,8 @@ export function write<S>(model: HostModel, changes: Partial<S>): void {
  */
 export class PanelModel<S> {
   readonly #host: HostModel;
+  readonly #shared: HostModel;
+  #settling: ReturnType<typeof setTimeout> | undefined;
   readonly #traits = new Map<string, ReadonlySignal<unknown>>();
 
   /**
@@ -56,14 +62,23 @@ export class PanelModel<S> {
    * @param el the element the panel is drawn in
    * @param abort fires when the view goes; give it to every listener, observer, timer and frame
    * @param theme the page's theme, as {@link watchTheme} follows it
+   * @param shared the exploration that this panel shows together with others; where a host cannot give it, the panel
+   *   mirrors its traits itself, and links go through the kernel
    */
   constructor(
     host: HostModel,
     readonly el: HTMLElement,
     readonly abort: AbortSignal,
     readonly theme: Theme,
+    shared: HostModel | null = null,
   ) {
     this.#host = host;
+    this.#shared = shared ?? host;
+    abort.addEventListener("abort", () => clearTimeout(this.#settling), { once: true });
+  }
+
+  #home(key: string): HostModel {
+    return SHARED.has(key) ? this.#shared : this.#host;
   }
 
   /** Whether the page around the panel is dark now. */
@@ -75,7 +90,7 @@ export class PanelModel<S> {
   trait<K extends keyof S & string>(key: K): ReadonlySignal<S[K]> {
     let known = this.#traits.get(key);
     if (known === undefined) {
-      known = signalOf<S, K>(this.#host, key, this.abort);
+      known = signalOf<S, K>(this.#home(key), key, this.abort);
       this.#traits.set(key, known);
     }
     return known as ReadonlySignal<S[K]>;
@@ -83,7 +98,21 @@ export class PanelModel<S> {
 
   /** Sets several traits and sends them to Python as one message. */
   write(changes: Partial<S>): void {
-    if (!this.abort.aborted) write<S>(this.#host, changes);
+    if (this.abort.aborted) return;
+    const homes = new Map<HostModel, Record<string, unknown>>();
+    for (const [key, value] of Object.entries(changes)) {
+      const home = this.#home(key);
+      homes.set(home, { ...homes.get(home), [key]: value });
+    }
+    for (const [home, values] of homes) write(home, values);
+  }
+
+  /** Tells every panel of the page which position is looked at; Python hears of it when the pointer rests. */
+  hover(position: number | null): void {
+    if (this.abort.aborted || this.#shared.get("hover") === position) return;
+    this.#shared.set("hover", position);
+    clearTimeout(this.#settling);
+    this.#settling = setTimeout(() => this.#shared.save_changes(), HOVER_RESTS);
   }
 
   /** Sends a message to Python's message handler. Only for what must not survive saving; everything else is a trait. */

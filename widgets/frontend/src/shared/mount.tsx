@@ -1,6 +1,7 @@
 /** From a panel's component to the module that a notebook loads. */
 
-import { Component, type ComponentChildren, type ComponentType, type JSX, render } from "preact";
+import { Component, type ComponentChildren, type ComponentType, render } from "preact";
+import { type Host, explorationOf } from "./exploration";
 import { FaultCard, faultOf } from "./fault";
 import { type HostModel, PanelModel } from "./model";
 import { PanelContext } from "./scope";
@@ -52,7 +53,12 @@ function newPrefix(): string {
  * host that gives no signal.
  */
 export interface PanelModule {
-  render(context: { model: HostModel; el: HTMLElement; signal?: AbortSignal }): () => void;
+  render(context: {
+    model: HostModel;
+    el: HTMLElement;
+    signal?: AbortSignal;
+    host?: Host;
+  }): (() => void) | Promise<() => void>;
 }
 
 /**
@@ -62,23 +68,33 @@ export interface PanelModule {
  */
 export function mountPanel(Content: ComponentType): PanelModule {
   return {
-    render({ model: host, el, signal: hosts }) {
+    render({ model: own, el, signal: hosts, host }) {
       const view = new AbortController();
       const end = (): void => view.abort();
       const { signal } = view;
       hosts?.addEventListener("abort", end, { once: true });
-      const model = new PanelModel<unknown>(host, el, signal, watchTheme(el, signal));
-      const scope = { model, tooltip: new TooltipControl(), prefix: newPrefix() };
-      const root = (): JSX.Element => (
-        <PanelContext.Provider value={scope}>
-          <Guard model={model}>
-            <Content />
-          </Guard>
-        </PanelContext.Provider>
-      );
-      render(root(), el);
-      signal.addEventListener("abort", () => render(null, el), { once: true });
-      return end;
+      const draw = (shared: HostModel | null): void => {
+        if (signal.aborted) return; // the view went while the exploration was looked up
+        const model = new PanelModel<unknown>(own, el, signal, watchTheme(el, signal), shared);
+        const scope = { model, host: host ?? null, tooltip: new TooltipControl(), prefix: newPrefix() };
+        render(
+          <PanelContext.Provider value={scope}>
+            <Guard model={model}>
+              <Content />
+            </Guard>
+          </PanelContext.Provider>,
+          el,
+        );
+        signal.addEventListener("abort", () => render(null, el), { once: true });
+      };
+      if (typeof host?.getModel !== "function") {
+        draw(null);
+        return end;
+      }
+      return explorationOf(own, host).then((shared) => {
+        draw(shared);
+        return end;
+      });
     },
   };
 }

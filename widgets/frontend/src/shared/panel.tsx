@@ -14,6 +14,8 @@ import type { CommonState, Fault, WireToken } from "./wire";
 export interface PanelProps {
   /** The panel's name in class lists: "attention" gives `explorer-attention`. */
   name: string;
+  /** What it is called, unless the user called it something else. */
+  title: string;
   /** Muted words beside the title: "layer 24 · head 4". */
   subtitle?: ComponentChildren;
   /** Buttons at the right of the title. */
@@ -46,6 +48,7 @@ export function Panel(props: PanelProps): JSX.Element {
   const model = useModel<CommonState>();
   const tooltip = useTooltip();
   const help = useSignal(false);
+  const embedded = model.trait("embedded").value === true;
   const helpId = useDomId();
   const titleId = useDomId();
   const status = model.trait("status").value ?? {};
@@ -81,7 +84,7 @@ export function Panel(props: PanelProps): JSX.Element {
     >
       <header class="explorer-header">
         <h2 id={titleId} class="explorer-title">
-          {model.trait("title").value}
+          {model.trait("title").value || props.title}
         </h2>
         <span class="explorer-subtitle">{props.subtitle}</span>
         <span class="explorer-actions">
@@ -101,17 +104,18 @@ export function Panel(props: PanelProps): JSX.Element {
       </header>
       <StatusLine status={status} />
       {help.value && <KeyList id={helpId} keys={props.keys ?? []} />}
-      <Prompt />
-      {props.tokens.length > 0 && (
+      {!embedded && <Prompt />}
+      {!embedded && props.tokens.length > 0 && (
         <div class={fault ? "is-dimmed" : undefined}>
-          <TokenStrip label="Tokens of the prompt" {...props.strip} tokens={props.tokens} />
+          <TokenStrip label="Tokens of the prompt" linked {...props.strip} tokens={props.tokens} />
         </div>
       )}
-      {notes.map((note) => (
-        <p key={note} class="explorer-note">
-          {note}
-        </p>
-      ))}
+      {!embedded &&
+        notes.map((note) => (
+          <p key={note} class="explorer-note">
+            {note}
+          </p>
+        ))}
       <div class="explorer-stage">
         {props.ready ? (
           <div class={fault ? "explorer-picture is-dimmed" : "explorer-picture"}>{props.children}</div>

@@ -2,11 +2,14 @@
 
 import { createContext } from "preact";
 import { useContext, useId } from "preact/hooks";
+import type { Host } from "./exploration";
 import type { PanelModel } from "./model";
 import type { TooltipControl } from "./tooltip";
 
 export interface PanelScope {
   model: PanelModel<unknown>;
+  /** What gives other widgets of the page; `null` where the page cannot. */
+  host: Host | null;
   tooltip: TooltipControl;
   /** Begins every id of this view. */
   prefix: string;

@@ -5,8 +5,8 @@ import { Component, type ComponentChildren, type JSX } from "preact";
 import { useMemo, useRef } from "preact/hooks";
 import { type Chip, chips, tokenName } from "./chips";
 import type { Swatch } from "./colors";
-import { useTooltip } from "./scope";
-import type { WireToken } from "./wire";
+import { useModel, useTooltip } from "./scope";
+import type { CommonState, WireToken } from "./wire";
 
 export interface TokenStripProps {
   tokens: readonly WireToken[];
@@ -18,6 +18,8 @@ export interface TokenStripProps {
   active?: number | null | undefined;
   /** Tokens a click has chosen. */
   selected?: readonly number[] | undefined;
+  /** Whether these are the positions of the prompt, which light up in all panels at once. */
+  linked?: boolean | undefined;
   /** Called with the token under the pointer or the keyboard's focus, and with `null` when it is left. */
   onHover?: ((index: number | null) => void) | undefined;
   /** Called on click, Enter and Space. Without it the row can be walked, and nothing can be chosen. */
@@ -49,7 +51,9 @@ function readsLeftwards(tokens: readonly WireToken[]): boolean {
 
 /** The tokens as chips: hover looks, click chooses, arrows walk, Home and End jump, Escape lets go. */
 export function TokenStrip(props: TokenStripProps): JSX.Element {
-  const { tokens, label, onHover, onClick, onRelease, tip } = props;
+  const { tokens, label, linked, onHover, onClick, onRelease, tip } = props;
+  const model = useModel<CommonState>();
+  const hovered = linked ? (model.trait("hover").value ?? null) : null;
   const tooltip = useTooltip();
   const row = useRef<HTMLDivElement>(null);
   const rtl = useMemo(() => readsLeftwards(tokens), [tokens]);
@@ -62,6 +66,7 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
 
   const look = (index: number | null, element: Element | null): void => {
     onHover?.(index);
+    if (linked) model.hover(index);
     if (index !== null && element)
       tooltip.showAt(element, tip ? tip(index) : <Facts tokens={tokens} index={index} />);
     else tooltip.hide();
@@ -122,6 +127,7 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
             key={chip.indices[0]}
             chip={chip}
             strip={props}
+            hovered={hovered}
             entry={chip.indices.includes(entry) ? entry : null}
           />
         ))}
@@ -152,15 +158,17 @@ function Facts({ tokens, index }: { tokens: readonly WireToken[]; index: number 
 interface ChipProps {
   chip: Chip;
   strip: TokenStripProps;
+  /** The position that is looked at in any panel. */
+  hovered: number | null;
   /** The piece of this chip that Tab reaches, if any. */
   entry: number | null;
 }
 
 /** What of the strip a chip shows; equal strings need no new drawing. */
-function looks({ chip, strip, entry }: ChipProps): string {
+function looks({ chip, strip, hovered, entry }: ChipProps): string {
   const parts = chip.indices.map((index) => {
     const swatch = strip.colorOf?.(index);
-    const marks = `${index === strip.active}${strip.selected?.includes(index) ?? false}${strip.describe?.(index) ?? ""}`;
+    const marks = `${index === strip.active}${index === hovered}${strip.selected?.includes(index) ?? false}${strip.describe?.(index) ?? ""}`;
     return `${swatch?.background ?? ""}${swatch?.ink ?? ""}${marks}${strip.tokens[index]?.id}`;
   });
   return `${chip.text}|${chip.kind}|${entry}|${strip.onClick !== undefined}|${parts.join("|")}`;
@@ -175,14 +183,14 @@ class ChipView extends Component<ChipProps> {
   }
 
   override render(props: ChipProps): JSX.Element {
-    const { chip, strip, entry } = props;
+    const { chip, strip, hovered, entry } = props;
     this.#drawn = looks(props);
     const whole = chip.indices.length === 1;
     const piece = (index: number, inner: ComponentChildren, kind: string): JSX.Element => {
       const swatch = strip.colorOf?.(index);
       const token = strip.tokens[index];
       const selected = strip.selected?.includes(index) ?? false;
-      const marks = `${index === strip.active ? " is-active" : ""}${selected ? " is-selected" : ""}`;
+      const marks = `${index === strip.active ? " is-active" : ""}${selected ? " is-selected" : ""}${index === hovered ? " is-hovered" : ""}`;
       const words = [`token ${index}`, token ? tokenName(token) : "", strip.describe?.(index) ?? ""];
       return (
         <span

@@ -3,6 +3,8 @@
  * Each panel adds its own interface beside its code.
  */
 
+import type { SharedState } from "./exploration";
+
 /** One token as a person reads it. `part` of `parts` counts the pieces of one visible character, from 1. */
 export interface WireToken {
   id: number;
@@ -45,9 +47,10 @@ export interface View {
 }
 
 /** The traits every panel has. `view` is `{}` until the first picture arrives. */
-export interface CommonState {
+export interface CommonState extends SharedState {
   title: string;
-  text: string;
+  /** Whether a workbench shows the prompt. */
+  embedded: boolean;
   about: Partial<About>;
   status: Partial<Status>;
   view: Partial<View>;

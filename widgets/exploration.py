@@ -1,0 +1,263 @@
+"""What is explored: one observable state that panels share, whichever cells they stand in."""
+
+from __future__ import annotations
+
+import html
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import traitlets
+
+from explorer import Model, Refused, Tokens, Trace
+from explorer.attribution import token_id
+from explorer.planning import plan
+from explorer.sites import chosen_stack
+from explorer.tokens import well_formed
+from widgets.code import code_of
+from widgets.connection import Connected
+from widgets.edits import from_wire
+from widgets.history import History
+from widgets.reading import Reading
+from widgets.selection import Selection
+from widgets.shared import DEFAULT_TEXT, STATE, Shared, as_edits, as_position, as_settings
+
+
+class Exploration(Shared, Connected):
+    """A model, a text and everything that is asked about them; panels given the same one are linked.
+
+    It is a widget without a view: panels hold it by reference and read it in the browser, so that they follow each
+    other also while the kernel is busy. Every attribute is a trait: settable, observable, and linkable with
+    `ipywidgets.link`, `jslink` and, by way of `value`, `interactive_output`.
+
+    Attributes:
+        model: the model.
+        value: all of the state as one dictionary; setting it sets everything it names.
+        can_undo: whether there is a step to undo.
+        can_redo: whether there is a step to do again.
+    """
+
+    _esm = traitlets.Unicode("export default {}").tag(sync=True)
+    _view_name = traitlets.Unicode(None, allow_none=True).tag(sync=True)
+
+    value = traitlets.Dict()
+    can_undo = traitlets.Bool(False).tag(sync=True)
+    can_redo = traitlets.Bool(False).tag(sync=True)
+
+    def __init__(self, model: Model, text: str = DEFAULT_TEXT, **state: Any) -> None:
+        if not isinstance(model, Model):
+            raise TypeError(f"model is a {type(model).__name__}; an exploration takes what explorer.load() returns.")
+        self.model = model
+        self.replaced = 0
+        self._reading = Reading(model)
+        self._tokens: tuple[tuple[str, bool], Tokens] | None = None
+        self._history = History()
+        self._quiet = 0
+        self._saying = False
+        self._panels: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._ready = False
+        messages = state.pop("messages", None)
+        if "sampling" in state:
+            state["settings"] = as_settings(state.pop("sampling"))
+        super().__init__(text=text, **state)
+        if messages is not None:
+            self.messages = messages
+        self._before = self._state()
+        self._ready = True
+        self.value = self._before
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held while traits are written; panels that share this state share it."""
+        return self._traits_lock
+
+    @property
+    def tokens(self) -> Tokens:
+        """The text as the model is given it.
+
+        Raises:
+            Refused: the model cannot read it.
+        """
+        wanted = (self.text, self.special_tokens)
+        if self._tokens is None or self._tokens[0] != wanted:
+            self._tokens = (wanted, self.model.read(*wanted))
+        return self._tokens[1]
+
+    def trace(self) -> Trace:
+        """What one pass over the text, under the edits, records; run once, however many ask.
+
+        Raises:
+            Refused: the model cannot read the text, or an edit cannot be made.
+        """
+        return self._reading.trace(self.tokens, self.edits)
+
+    def undo(self) -> None:
+        """Goes back to the state before the last step; typing without a pause is one step."""
+        self._restore(self._history.back(self._state()))
+
+    def redo(self) -> None:
+        """Does again what was undone."""
+        self._restore(self._history.forward(self._state()))
+
+    def code(self, tensors: str | None = None) -> str:
+        """The Python that makes this exploration anew.
+
+        Args:
+            tensors: path of a safetensors file where tensors that edits hold are saved, for the code to read.
+
+        Raises:
+            Refused: an edit holds tensors and no path was given, or it holds a function, which has no text.
+        """
+        return code_of(self, tensors)
+
+    @contextmanager
+    def adjusting(self) -> Iterator[None]:
+        """What is set inside the block follows from something else, and is no step of its own to undo."""
+        with self.lock:
+            self._quiet += 1
+            try:
+                yield
+            finally:
+                self._quiet -= 1
+                self._before = self._state()
+
+    def close(self) -> None:
+        """Closes the panels that show it and drops its trace."""
+        for panel in list(getattr(self, "_panels", ())):
+            panel.close()
+        if hasattr(self, "_reading"):
+            self._reading.drop()
+        super().close()
+
+    def join(self, panel: Any) -> None:
+        """Takes up a panel, to tell it what the browser wrote and could not be taken."""
+        self._panels.add(panel)
+
+    def leave(self, panel: Any) -> None:
+        """Lets a panel go."""
+        self._panels.discard(panel)
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Takes what the browser wrote; of edits that hold tensors it only knows the number."""
+        if isinstance(sync_data.get("edits"), list):
+            with self.lock:
+                try:
+                    edits = from_wire(sync_data["edits"], self.edits)
+                except Refused as error:
+                    self.send_state("edits")
+                    self._refused(error)
+                    return
+            sync_data = {**sync_data, "edits": edits}
+        super().set_state(sync_data)
+
+    def _refused(self, error: BaseException) -> None:
+        for panel in list(self._panels):
+            panel._refused(error)
+
+    def _accepted(self) -> None:
+        for panel in list(self._panels):
+            panel._accepted()
+
+    def _state(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in STATE}
+
+    def _restore(self, state: Any) -> None:
+        if state is None:
+            return
+        with self.adjusting():
+            for name in STATE:
+                setattr(self, name, state[name])
+        self._changed_history()
+
+    def _changed_history(self) -> None:
+        self._publish(can_undo=self._history.past > 0, can_redo=self._history.future > 0)
+
+    @traitlets.observe(*STATE)
+    def _step(self, change: Any) -> None:
+        if not self._ready:
+            return
+        with self.lock:
+            if not self._quiet:
+                self._history.left(self._before, change["name"])
+                self._before = self._state()
+                self._changed_history()
+            self.value = self._state()
+
+    @traitlets.observe("value")
+    def _value_set(self, change: Any) -> None:
+        unknown = sorted(set(change["new"]) - set(STATE))
+        if unknown:
+            raise Refused(f"value names {', '.join(unknown)}; known are {', '.join(STATE)}.")
+        for name in STATE:
+            if self._ready and name in change["new"] and change["new"][name] != getattr(self, name):
+                setattr(self, name, change["new"][name])
+
+    @traitlets.observe("text", "special_tokens")
+    def _no_longer_said(self, _change: Any) -> None:
+        """A text that was edited is no conversation any more."""
+        if self.messages is not None and not self._saying:
+            with self.adjusting():
+                self.messages = None
+
+    @traitlets.observe("messages")
+    def _said(self, change: Any) -> None:
+        """A conversation is read as its template writes it, special tokens included."""
+        if change["new"] is None:
+            return
+        with self.adjusting():
+            self._saying = True
+            try:
+                self.special_tokens = False
+                self.text = self.model.chat_text(change["new"])
+            finally:
+                self._saying = False
+
+    def _checked(self, name: str, value: Any) -> Any:
+        if name == "text":
+            text, self.replaced = well_formed(value)
+            return text
+        if name == "messages" and value is not None:
+            self.model.chat_text(value)
+        elif name == "edits":
+            value = as_edits(value)
+            plan(self.model.anatomy, record=[], edits=value)  # refuses sites that there are not
+        elif name in ("target", "against") and value is not None:
+            return token_id(self.model, value, name)
+        elif name == "position":
+            return as_position(name, value, self._reading.length(self.text))
+        elif name == "selection":
+            self._check_selection(value)
+        elif name == "settings":
+            return as_settings(value)
+        return value
+
+    def _check_selection(self, chosen: Selection) -> None:
+        anatomy = self.model.anatomy
+        if not anatomy.stacks or chosen.layer is None:
+            return
+        stack = chosen_stack(chosen.stack, anatomy)
+        layers = len(stack.layers)
+        if chosen.layer >= layers:
+            raise Refused(f"layer={chosen.layer} is out of range: this model has layers 0 to {layers - 1}.")
+        heads = stack.heads[chosen.layer]
+        if chosen.heads is not None and heads and max(chosen.heads) >= heads:
+            raise Refused(f"heads={chosen.heads} are out of range: layer {chosen.layer} has heads 0 to {heads - 1}.")
+        for name in ("query", "key"):
+            as_position(name, getattr(chosen, name), self._reading.length(self.text))
+
+    def __repr__(self) -> str:
+        plain: dict[str, Any] = self.trait_defaults()
+        changed = [
+            f"{name}={getattr(self, name)!r}" for name in STATE if name != "text" and getattr(self, name) != plain[name]
+        ]
+        return f"Exploration({', '.join([self.model.name, repr(self.text[:60]), *changed])})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left;white-space:pre-wrap'>"
+            f"{html.escape(repr(getattr(self, name)))}</td></tr>"
+            for name in STATE
+        )
+        return f"<b>Exploration of {html.escape(self.model.name)}</b><table>{rows}</table>"

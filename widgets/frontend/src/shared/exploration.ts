@@ -1,0 +1,66 @@
+/**
+ * What is explored, as every panel reads and changes it. Panels hold their `Exploration` by reference and read its model
+ * in the browser, so that they follow each other while the kernel is busy, and where there is none.
+ */
+
+import type { HostModel } from "./model";
+
+/** One change to a pass. What holds a tensor has no plain values; it goes back to Python by its number. */
+export interface WireEdit {
+  number: number;
+  label: string;
+  edit: Record<string, unknown> | null;
+}
+
+/** The traits of `Exploration`, the same names as in Python. */
+export interface SharedState {
+  text: string;
+  special_tokens: boolean;
+  messages: { role: string; content: string }[] | null;
+  edits: WireEdit[];
+  target: number | null;
+  against: number | null;
+  position: number | null;
+  neuron: number | null;
+  hover: number | null;
+  language: "" | "en" | "zh";
+  can_undo: boolean;
+  can_redo: boolean;
+}
+
+/** Their names, with those whose form a panel knows. */
+export const SHARED: ReadonlySet<string> = new Set([
+  "text",
+  "special_tokens",
+  "messages",
+  "edits",
+  "target",
+  "against",
+  "position",
+  "selection",
+  "neuron",
+  "settings",
+  "hover",
+  "language",
+  "can_undo",
+  "can_redo",
+]);
+
+/** What this front end uses of the host, beside the model. Not every host has it. */
+export interface Host {
+  getModel(reference: string): Promise<HostModel>;
+  getWidget(
+    reference: string,
+  ): Promise<{ render(context: { el: HTMLElement; signal: AbortSignal }): unknown }>;
+}
+
+/** The model of the exploration that a panel names; `null` where the host cannot give it. */
+export async function explorationOf(model: HostModel, host: Host | undefined): Promise<HostModel | null> {
+  const reference = model.get("exploration");
+  if (typeof reference !== "string" || typeof host?.getModel !== "function") return null;
+  try {
+    return await host.getModel(reference);
+  } catch {
+    return null;
+  }
+}

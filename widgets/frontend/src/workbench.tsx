@@ -1,0 +1,163 @@
+/**
+ * Workbench: panels that show one exploration, together. It draws what they have in common, once: the prompt, its tokens
+ * and the history. Every panel is a widget of its own and draws itself.
+ */
+
+import { useSignal } from "@preact/signals";
+import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import {
+  type CommonState,
+  FaultCard,
+  type Fault,
+  type KeyHelp,
+  Panel,
+  checkView,
+  faultOf,
+  mountPanel,
+  useModel,
+  usePicture,
+  useScope,
+} from "./shared";
+
+interface State extends CommonState {
+  panels: string[];
+}
+
+const KEYS: readonly KeyHelp[] = [
+  ["Ctrl Z", "undo, outside of a text field"],
+  ["Ctrl Shift Z", "redo"],
+];
+
+function Workbench(): JSX.Element {
+  const model = useModel<State>();
+  const { picture, fault } = usePicture(checkView).value;
+  const code = useSignal<string | null>(null);
+  useEffect(
+    () =>
+      model.onMessage((message) => {
+        const { type, text } = message as { type?: string; text?: string };
+        if (type === "code") code.value = String(text ?? "");
+      }),
+    [model],
+  );
+  const { name, dtype, device } = model.trait("about").value ?? {};
+  const count = picture?.tokens.length ?? 0;
+  const panels = model.trait("panels").value ?? [];
+
+  const onKeyDown = (event: KeyboardEvent): void => {
+    const field = event.target instanceof HTMLElement && event.target.matches("input, textarea");
+    if (field || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
+    model.send({ type: event.shiftKey ? "redo" : "undo" });
+    event.preventDefault();
+  };
+
+  return (
+    <div class="explorer-workbench-root" onKeyDown={onKeyDown}>
+      <Panel
+        name="workbench"
+        title="Workbench"
+        subtitle={[name, `${count} tokens`, dtype, device].filter((part) => part).join(" · ")}
+        actions={
+          <>
+            <Button label="Undo" on={model.trait("can_undo").value} act={() => model.send({ type: "undo" })} />
+            <Button label="Redo" on={model.trait("can_redo").value} act={() => model.send({ type: "redo" })} />
+            <Button
+              label="Code"
+              on
+              pressed={code.value !== null}
+              act={() => (code.value === null ? model.send({ type: "code" }) : (code.value = null))}
+            />
+          </>
+        }
+        tokens={picture?.tokens ?? []}
+        ready={picture !== null}
+        fault={fault}
+        keys={KEYS}
+      >
+        <Edits />
+        {code.value !== null && (
+          <pre class="explorer-code" tabIndex={0} aria-label="Python that makes this exploration">
+            {code.value}
+          </pre>
+        )}
+      </Panel>
+      <div class="explorer-workbench">
+        {panels.map((reference) => (
+          <Slot key={reference} reference={reference} />
+        ))}
+      </div>
+    </div>
+  );
+}
+
+interface ButtonProps {
+  label: string;
+  on: boolean;
+  pressed?: boolean;
+  act: () => void;
+}
+
+function Button({ label, on, pressed, act }: ButtonProps): JSX.Element {
+  return (
+    <button type="button" class="explorer-button" disabled={!on} aria-pressed={pressed} onClick={act}>
+      {label}
+    </button>
+  );
+}
+
+/** How the passes are changed, each change with a way to let go of it. */
+function Edits(): JSX.Element | null {
+  const model = useModel<State>();
+  const edits = model.trait("edits").value ?? [];
+  if (edits.length === 0) return null;
+  return (
+    <ul class="explorer-edits" aria-label="Edits">
+      {edits.map((edit) => (
+        <li key={edit.number}>
+          <code>{edit.label}</code>
+          <button
+            type="button"
+            class="explorer-button"
+            aria-label={`Remove ${edit.label}`}
+            onClick={() => model.write({ edits: edits.filter((other) => other !== edit) })}
+          >
+            ×
+          </button>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** A place where another widget draws itself. */
+function Slot({ reference }: { reference: string }): JSX.Element {
+  const { model, host } = useScope();
+  const place = useRef<HTMLDivElement>(null);
+  const fault = useSignal<Fault | null>(null);
+  useEffect(() => {
+    const view = new AbortController();
+    const end = (): void => view.abort();
+    model.abort.addEventListener("abort", end, { once: true });
+    const draw = async (): Promise<void> => {
+      if (host === null || place.current === null) throw new Error("The page gives no other widgets.");
+      const widget = await host.getWidget(reference);
+      if (!view.signal.aborted) await widget.render({ el: place.current, signal: view.signal });
+    };
+    draw().catch((error: unknown) => {
+      fault.value = faultOf(error, "This panel cannot be shown inside another.");
+    });
+    return () => {
+      end();
+      model.abort.removeEventListener("abort", end);
+    };
+  }, [reference, model, host]);
+  return (
+    <div class="explorer-slot">
+      <div ref={place} />
+      {fault.value !== null && <FaultCard fault={fault.value} />}
+    </div>
+  );
+}
+
+export default mountPanel(Workbench);

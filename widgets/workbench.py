@@ -1,0 +1,87 @@
+"""Panels together: one prompt, one history, everything linked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import traitlets
+
+from explorer import Model
+from widgets import wire
+from widgets.attention import AttentionPanel
+from widgets.attribution import AttributionPanel
+from widgets.connection import asset, guarded
+from widgets.exploration import Exploration
+from widgets.panel import Panel
+from widgets.sampling import SamplingPanel
+from widgets.worker import Job
+
+_PANELS: tuple[type[Panel], ...] = (SamplingPanel, AttributionPanel, AttentionPanel)
+
+
+def _references(panels: Sequence[Panel], _widget: Any) -> list[str]:
+    return [f"anywidget:{panel.model_id}" for panel in panels]
+
+
+class Workbench(Panel):
+    """Several panels on one exploration.
+
+    Attributes:
+        panels: the panels, in the order in which they are shown.
+    """
+
+    _esm = asset("workbench.js")
+    _css = asset("workbench.css")
+    # The prompt's tokens need no pass.
+    _drawn_from = ("text", "special_tokens")
+    _rank = -1
+
+    panels = traitlets.Tuple().tag(sync=True, to_json=_references)
+
+    def __init__(
+        self,
+        model: Model | Exploration,
+        text: str | None = None,
+        *,
+        panels: Sequence[type[Panel]] = _PANELS,
+        **traits: Any,
+    ) -> None:
+        kinds = tuple(panels)
+        for kind in kinds:
+            if not (isinstance(kind, type) and issubclass(kind, Panel)) or issubclass(kind, Workbench):
+                raise TypeError(f"panels holds {kind!r}; classes of panels are needed, such as AttentionPanel.")
+        super().__init__(model, text, **traits)
+        self.panels = tuple(kind(self.exploration, embedded=True) for kind in kinds)
+        self.on_msg(self._message)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Returns when everything that was asked for is shown, in all panels.
+
+        Raises:
+            TimeoutError: `timeout` seconds passed first.
+            ExplorerError: a request was refused; the message is the sentence on its panel.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        for wait in (super().wait, *(panel.wait for panel in self.panels)):
+            wait(None if end is None else max(0.0, end - time.monotonic()))
+
+    def close(self) -> None:
+        """Closes the panels too."""
+        for panel in self.panels:
+            panel.close()
+        super().close()
+
+    def _draw(self, _job: Job, number: int) -> None:
+        tokens = self.exploration.tokens
+        self._publish(view={"request": number, "tokens": wire.tokens(tokens), "notes": self._notes(tokens)})
+
+    @guarded
+    def _message(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+        if content.get("type") == "undo":
+            self.exploration.undo()
+        elif content.get("type") == "redo":
+            self.exploration.redo()
+        elif content.get("type") == "code":
+            self.send({"type": "code", "text": self.exploration.code()})
