@@ -62,11 +62,11 @@ class Exploration(Shared, Connected):
         if "sampling" in state:
             state["settings"] = as_settings(state.pop("sampling"))
         super().__init__(text=text, **state)
-        if messages is not None:
-            self.messages = messages
         self._before = self._state()
         self._ready = True
-        self.value = self._before
+        with self.adjusting():
+            self.messages = messages
+        self.value = self._state()
 
     @property
     def lock(self) -> threading.RLock:
@@ -183,6 +183,7 @@ class Exploration(Shared, Connected):
                 self._history.left(self._before, change["name"])
                 self._before = self._state()
                 self._changed_history()
+            self._follow(change["name"])
             self.value = self._state()
 
     @traitlets.observe("value")
@@ -194,25 +195,20 @@ class Exploration(Shared, Connected):
             if self._ready and name in change["new"] and change["new"][name] != getattr(self, name):
                 setattr(self, name, change["new"][name])
 
-    @traitlets.observe("text", "special_tokens")
-    def _no_longer_said(self, _change: Any) -> None:
-        """A text that was edited is no conversation any more."""
-        if self.messages is not None and not self._saying:
-            with self.adjusting():
-                self.messages = None
-
-    @traitlets.observe("messages")
-    def _said(self, change: Any) -> None:
-        """A conversation is read as its template writes it, special tokens included."""
-        if change["new"] is None:
+    def _follow(self, name: str) -> None:
+        """A conversation is read as its template writes it, and a text that was edited is none any more."""
+        if self._saying or self.messages is None:
             return
         with self.adjusting():
-            self._saying = True
-            try:
-                self.special_tokens = False
-                self.text = self.model.chat_text(change["new"])
-            finally:
-                self._saying = False
+            if name == "messages":
+                self._saying = True
+                try:
+                    self.special_tokens = False
+                    self.text = self.model.chat_text(self.messages)
+                finally:
+                    self._saying = False
+            elif name in ("text", "special_tokens"):
+                self.messages = None
 
     def _checked(self, name: str, value: Any) -> Any:
         if name == "text":

@@ -52,7 +52,7 @@ class Shared(traitlets.HasTraits):
     text = traitlets.Unicode(DEFAULT_TEXT).tag(sync=True)
     special_tokens = traitlets.Bool(True).tag(sync=True)
     messages = traitlets.List(traitlets.Dict(), None, allow_none=True).tag(sync=True)
-    edits = traitlets.Tuple().tag(sync=True, to_json=lambda value, _widget: to_wire(value))
+    edits = traitlets.Any(()).tag(sync=True, to_json=lambda value, _widget: to_wire(value))
     target = traitlets.Int(None, allow_none=True).tag(sync=True)
     against = traitlets.Int(None, allow_none=True).tag(sync=True)
     position = traitlets.Int(None, allow_none=True).tag(sync=True)
