@@ -50,7 +50,7 @@ class Exploration(Shared, Connected):
         if not isinstance(model, Model):
             raise TypeError(f"model is a {type(model).__name__}; an exploration takes what explorer.load() returns.")
         self.model = model
-        self.replaced = 0
+        self._replaced = ("", 0)
         self._reading = Reading(model)
         self._tokens: tuple[tuple[str, bool], Tokens] | None = None
         self._history = History()
@@ -72,6 +72,11 @@ class Exploration(Shared, Connected):
     def lock(self) -> threading.RLock:
         """Held while traits are written; panels that share this state share it."""
         return self._traits_lock
+
+    @property
+    def replaced(self) -> int:
+        """How many characters of the text were no valid text and were replaced."""
+        return self._replaced[1] if self._replaced[0] == self.text else 0
 
     @property
     def tokens(self) -> Tokens:
@@ -212,7 +217,9 @@ class Exploration(Shared, Connected):
 
     def _checked(self, name: str, value: Any) -> Any:
         if name == "text":
-            text, self.replaced = well_formed(value)
+            text, replaced = well_formed(value)
+            if replaced or text != self._replaced[0]:  # panels have what was replaced checked once more
+                self._replaced = (text, replaced)
             return text
         if name == "messages" and value is not None:
             self.model.chat_text(value)

@@ -39,7 +39,7 @@ class Job:
         slot: tuple[int, str],
         work: Callable[[Job], None],
         *,
-        rank: int,
+        rank: int = 0,
         background: bool,
         on_error: Callable[[BaseException], None],
         on_progress: Callable[[float, str], None] | None,

@@ -94,9 +94,7 @@ def test_the_next_token_is_told_for_any_position_and_under_edits(explored: Explo
         ("messages", [{"role": "user"}], "messages"),
     ],
 )
-def test_what_cannot_be_is_refused_and_the_old_stays(
-    explored: Exploration, name: str, value: Any, words: str
-) -> None:
+def test_what_cannot_be_is_refused_and_the_old_stays(explored: Exploration, name: str, value: Any, words: str) -> None:
     before = getattr(explored, name)
     with pytest.raises((Refused, traitlets.TraitError), match=words):
         setattr(explored, name, value)

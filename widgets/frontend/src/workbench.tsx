@@ -53,7 +53,7 @@ function Workbench(): JSX.Element {
   };
 
   return (
-    <div class="explorer-workbench-root" onKeyDown={onKeyDown}>
+    <div class="explorer-bench" onKeyDown={onKeyDown}>
       <Panel
         name="workbench"
         title="Workbench"
@@ -82,7 +82,7 @@ function Workbench(): JSX.Element {
           </pre>
         )}
       </Panel>
-      <div class="explorer-workbench">
+      <div class="explorer-bench-grid">
         {panels.map((reference) => (
           <Slot key={reference} reference={reference} />
         ))}
