@@ -47,7 +47,7 @@ class AbsentModel:
         """The longest input in tokens, or None where the config sets no limit."""
         return self.anatomy.context
 
-    def logits_of(self, _seen: Recording, _pass_logits: Tensor | None) -> Tensor:
+    def logits_of(self, _seen: Recording, _pass_logits: Tensor | None, _rows: Sequence[int] | None = None) -> Tensor:
         """Refuses."""
         self.refuse("The logits of earlier positions", "logits")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from explorer.anatomy import Anatomy, Stack
+from explorer.errors import Refused
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,15 @@ def capabilities_of(anatomy: Anatomy, *, checked: bool) -> Capabilities:
 def _attention(stack: Stack) -> Literal["recorded", "weights", "none"]:
     ways = {layer.attn.how for layer in stack.layers if layer.attn is not None}
     return "recorded" if "interface" in ways else "weights" if ways else "none"
+
+
+def require_next_token(name: str, anatomy: Anatomy) -> None:
+    """Refuses models that do not predict a next token: those without a head, and those that read in both directions.
+
+    Raises:
+        Refused: it is one of these.
+    """
+    if anatomy.vocabulary is None:
+        raise Refused(f"{name} has no vocabulary head, so it predicts no next token.")
+    if anatomy.routes_attention and anatomy.stack is not None and not anatomy.stack.causal:
+        raise Refused(f"{name} reads in both directions, so it predicts no next token.")

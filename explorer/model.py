@@ -26,7 +26,7 @@ from explorer.acceptance import execution_device
 from explorer.adapters import AS_IT_IS, Adapter
 from explorer.adapters import State as Adapted
 from explorer.anatomy import Anatomy, Heads
-from explorer.capability import Capabilities, capabilities_of
+from explorer.capability import Capabilities, capabilities_of, require_next_token
 from explorer.discovery import is_pattern
 from explorer.edits import Edit, checked_edits
 from explorer.errors import Refused
@@ -419,12 +419,7 @@ class Model:
 
     def require_next_token(self) -> None:
         """Refuses models that do not predict a next token: those without a head, and masked ones."""
-        if self.anatomy.vocabulary is None:
-            raise Refused(f"{self.name} has no vocabulary head, so it predicts no next token.")
-        if getattr(self.hf.config, "is_encoder_decoder", False):
-            return
-        if self.anatomy.routes_attention and self.anatomy.stack is not None and not self.anatomy.stack.causal:
-            raise Refused(f"{self.name} reads in both directions, so it predicts no next token.")
+        require_next_token(self.name, self.anatomy)
 
     def __repr__(self) -> str:
         if self._hf is None:

@@ -99,6 +99,9 @@ class SavedTrace(Trace):
         stored = self._computed.get("logits")
         return super().logits if stored is None else stored.clone()
 
+    def _row_of_logits(self, row: int) -> Tensor:
+        return self.logits[0, row] if "logits" in self._computed else super()._row_of_logits(row)
+
     def head_out(
         self,
         layer: int,

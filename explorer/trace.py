@@ -16,6 +16,7 @@ from explorer._memory import give_back
 from explorer.anatomy import Heads
 from explorer.attention import AttentionCall, joined
 from explorer.budget import check_pattern
+from explorer.capability import require_next_token
 from explorer.errors import Refused
 from explorer.finite import check_answer
 from explorer.inputs import Inputs
@@ -249,15 +250,19 @@ class Trace:
         from explorer.lens import kept_rows
         from explorer.sampling import NextToken
 
-        self._model.require_next_token()
+        require_next_token(self._model.name, self._model.anatomy)
         read = (self.decoder or self.batch)[0]
         index = position + len(read) if isinstance(position, int) and -len(read) <= position < 0 else position
         (row,), (kept,) = kept_rows(self, index, len(read))
-        if row == len(read) - 1:
-            logits = self.last_logits[0]
-        else:
-            logits = self._model.logits_of(self._recording, self._pass_logits, [kept])[0, 0]
+        logits = self.last_logits[0] if row == len(read) - 1 else self._row_of_logits(kept)
         return NextToken(logits.float(), read.ids[: row + 1], self._model.tokenizer)
+
+    def _row_of_logits(self, row: int) -> Tensor:
+        """(vocabulary,) of one position: a wide vocabulary's rows for all of them would be many."""
+        if self._logits is not None or self._narrowed:
+            return self.logits[0, row]
+        with self.as_it_ran():
+            return self._model.logits_of(self._recording, self._pass_logits, [row])[0, 0]
 
     def next_tokens(self, n: int = 10) -> pd.DataFrame:
         """The likeliest next tokens after the last position: rank, id, token, probability."""

@@ -320,3 +320,15 @@ def test_our_attention_name_is_not_left_in_any_config(llama: explorer.Model) -> 
     llama.trace(IDS)
     names = {m.config._attn_implementation for m in llama.hf.modules() if hasattr(m, "config")}
     assert ATTENTION_NAME not in names
+
+
+def test_the_next_token_after_any_position_is_the_row_of_logits_there(model: explorer.Model) -> None:
+    trace = model.trace(IDS)
+    for position in (0, 4, -2, -1):
+        torch.testing.assert_close(
+            trace.next_token(position).logits, trace.logits[0, position].float(), atol=1e-5, rtol=1e-5
+        )
+    expected = trace.logits[0, 3].float()
+    torch.testing.assert_close(model.trace(IDS).next_token(3).logits, expected, atol=1e-5, rtol=1e-5)
+    with pytest.raises(explorer.Refused, match="allowed are 0 to 10"):
+        trace.next_token(11)
