@@ -102,7 +102,7 @@ class AttentionCall:
         row_index = torch.as_tensor(list(queries), dtype=torch.long, device=device)
         # The scores are a tensor of this call alone, so what follows works in place: at thousands of tokens each
         # copy would cost as much as the product.
-        scores = self._products(head_index, row_index).mul_(self.scaling)
+        scores = self._products(list(heads), list(queries)).mul_(self.scaling)
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
         if self.bias is not None:
@@ -123,16 +123,16 @@ class AttentionCall:
             hidden = older if hidden is None else hidden | older
         return scores, hidden
 
-    def _products(self, heads: Tensor, rows: Tensor) -> Tensor:
+    def _products(self, heads: list[int], rows: list[int]) -> Tensor:
         """Queries times keys, (batch, head, query, key), without repeating keys that several heads share."""
         batch, _, _, width = self.query.shape
         shared = self.key.shape[1]
         group = self.heads // shared
         query = _taken(_taken(self.query, heads, 1), rows, 2)
-        if len(heads) == self.heads and torch.equal(heads, torch.arange(self.heads, device=heads.device)):
+        if heads == list(range(self.heads)):
             together = query.reshape(batch, shared, group * len(rows), width)
             return torch.matmul(together, self.key.transpose(2, 3)).reshape(batch, self.heads, len(rows), self.keys)
-        return torch.matmul(query, _taken(self.key, heads // group, 1).transpose(2, 3))
+        return torch.matmul(query, _taken(self.key, [head // group for head in heads], 1).transpose(2, 3))
 
 
 def joined(pieces: Sequence[AttentionCall]) -> AttentionCall:
@@ -160,12 +160,11 @@ def joined(pieces: Sequence[AttentionCall]) -> AttentionCall:
     )
 
 
-def _taken(values: Tensor, index: Tensor, axis: int) -> Tensor:
+def _taken(values: Tensor, index: list[int], axis: int) -> Tensor:
     """Picks along one axis; a view where the index is a run, since a copy of long keys costs more than the rest."""
-    first, count = int(index[0]), len(index)
-    if torch.equal(index, torch.arange(first, first + count, device=index.device)):
-        return values.narrow(axis, first, count)
-    return values.index_select(axis, index)
+    if index == list(range(index[0], index[0] + len(index))):
+        return values.narrow(axis, index[0], len(index))
+    return values.index_select(axis, torch.tensor(index, device=values.device))
 
 
 def _chosen(values: Tensor, heads: Tensor, rows: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from explorer.anatomy import Anatomy, Heads, Layer, Place, Stack
@@ -76,8 +77,31 @@ def sites(anatomy: Anatomy) -> list[str]:
     return [site.address for site in every(anatomy)]
 
 
-def every(anatomy: Anatomy) -> Iterator[Site]:
+def every(anatomy: Anatomy) -> Collection[Site]:
     """The sites, taken apart, in the order of the forward pass."""
+    return _table(anatomy).values()
+
+
+# By identity: hashing an anatomy would walk all of its layers, and a site's stack is its own anatomy's.
+_tables: dict[int, tuple[weakref.ref[Anatomy], Mapping[str, Site]]] = {}
+
+
+def _table(anatomy: Anatomy) -> Mapping[str, Site]:
+    """The sites by address, made once for each anatomy: every reading of a trace asks for them."""
+    key = id(anatomy)
+    alive, table = _tables.get(key, (None, {}))
+    if alive is None or alive() is not anatomy:
+        table = {site.address: site for site in _built(anatomy)}
+        _tables[key] = (weakref.ref(anatomy, lambda gone: _forget(key, gone)), table)
+    return table
+
+
+def _forget(key: int, gone: weakref.ref[Anatomy]) -> None:
+    if key in _tables and _tables[key][0] is gone:
+        del _tables[key]
+
+
+def _built(anatomy: Anatomy) -> Iterator[Site]:
     for stack in anatomy.stacks:
         yield Site(f"{stack.prefix}embed", stack, None, "embed")
         for index, layer in enumerate(stack.layers):
@@ -144,9 +168,9 @@ def parse(address: str, anatomy: Anatomy) -> Site:
     Raises:
         Refused: this model has no such site; the sentence lists near ones and says why, where that is known.
     """
-    for site in every(anatomy):
-        if site.address == address:
-            return site
+    site = _table(anatomy).get(address) if isinstance(address, str) else None
+    if site is not None:
+        return site
     near = difflib.get_close_matches(str(address), sites(anatomy), n=4, cutoff=0.5)
     advice = f" Near: {', '.join(near)}." if near else " model.sites() lists what there is."
     raise Refused(f"site={address!r} is not a site of this model{_reason(str(address), anatomy)}.{advice}")
