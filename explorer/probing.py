@@ -74,3 +74,9 @@ def agree(plain: Tensor, routed: Tensor) -> bool:
     difference = torch.where(plain == routed, 0.0, (plain - routed).float()).abs().max()
     size = torch.where(plain.isinf(), 0.0, plain.float()).abs().max()
     return bool(difference <= AGREEMENT * size.clamp(min=1e-6))
+
+
+def lengths(inputs: dict[str, Tensor]) -> set[int]:
+    """How many positions texts have, and images whose patches lie on one axis."""
+    patches = {inputs["pixel_values"].shape[0]} if "image_grid_thw" in inputs else set()
+    return {POSITIONS} | patches | ({inputs["input_ids"].shape[1]} if "input_ids" in inputs else set())
