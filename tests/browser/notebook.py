@@ -59,7 +59,8 @@ class Notebook:
     @property
     def waiting(self) -> Locator:
         """Code cells without the number of a finished run."""
-        return self.page.locator(".jp-CodeCell .jp-InputPrompt").filter(has_not_text=re.compile(r"\[\d+\]:"))
+        prompts = self.page.locator(".jp-NotebookPanel:visible .jp-CodeCell .jp-InputPrompt")
+        return prompts.filter(has_not_text=re.compile(r"\[\d+\]:"))
 
     def open(self, address: str) -> None:
         """Opens the notebook at `address` and waits until its kernel is at hand.

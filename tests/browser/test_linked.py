@@ -1,0 +1,97 @@
+"""Panels of one exploration, in different cells and in a workbench: linked in the page, with or without the kernel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import nbformat
+import pytest
+from playwright.sync_api import Locator, expect
+
+from launcher import lab
+
+from .notebook import LONG_MS, Notebook
+from .watching import Watched
+
+_CELLS = (
+    "import explorer\nfrom explorer import Ablate\nfrom widgets import Exploration, SamplingPanel, Workbench",
+    "model = explorer.load()\nlinked = Exploration(model, 'The capital of France is')",
+    "bench = Workbench(linked)\nbench",
+    "alone = SamplingPanel(linked)\nalone",
+)
+_NAME = "linked.ipynb"
+
+
+@pytest.fixture(scope="module")
+def page_of_three(jupyter: lab.Lab, open_page: Callable[[], Watched]) -> Notebook:
+    """A notebook with a workbench in one cell and a panel of the same exploration in another, all live."""
+    notebook = Notebook(open_page())
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    content = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in _CELLS], metadata={"kernelspec": kernel}
+    )
+    base, token = re.match(r"(.*?)/lab\b.*?(\?token=.*)?$", jupyter.address).groups()  # type: ignore[union-attr]
+    made = notebook.page.request.put(
+        f"{base}/api/contents/notebooks/{_NAME}{token or ''}", data={"type": "notebook", "content": content}
+    )
+    assert made.ok, made.text()
+    notebook.open(re.sub(r"[^/]*\.ipynb", _NAME, jupyter.address))
+    notebook.run_all()
+    expect(notebook.panels.locator(".explorer-dot.is-live")).to_have_count(5, timeout=LONG_MS)
+    return notebook
+
+
+@pytest.fixture
+def linked(page_of_three: Notebook) -> Notebook:
+    """The same from a known state."""
+    page_of_three.run("linked.text = 'The capital of France is'; linked.edits = ()\nbench.wait(120); alone.wait(120)")
+    return page_of_three
+
+
+def bench_of(notebook: Notebook) -> Locator:
+    return notebook.page.locator(".explorer-bench")
+
+
+def alone_of(notebook: Notebook) -> Locator:
+    """The panel in the cell below the workbench."""
+    return notebook.page.locator(".explorer-sampling").last
+
+
+def test_typing_and_hovering_reach_all_panels_while_the_kernel_is_busy(linked: Notebook) -> None:
+    bench, alone = bench_of(linked), alone_of(linked)
+    cell = linked.begin("import time\ntime.sleep(6)")
+    bench.get_by_label("Prompt", exact=True).fill("The opposite of hot is")
+    expect(alone.get_by_label("Prompt", exact=True)).to_have_value("The opposite of hot is", timeout=2_000)
+    bench.locator(".explorer-workbench .explorer-chip").nth(2).hover()
+    expect(alone.locator(".is-hovered")).to_have_count(1)
+    expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")  # all of this came before the cell had ended
+    linked.becomes("linked.text", "The opposite of hot is")
+    linked.becomes("linked.hover", 2)
+    linked.run("bench.wait(120); alone.wait(120)")
+    expect(alone.locator(".explorer-chip")).to_have_count(5)
+
+
+def test_undo_redo_and_edits_are_shown_and_written(linked: Notebook) -> None:
+    bench = bench_of(linked)
+    linked.run("linked.edits = [Ablate('layers.5.attn.z', heads=[1])]")
+    told = bench.get_by_label("Edits", exact=True)
+    expect(told).to_contain_text("Ablate('layers.5.attn.z', heads=(1,))")
+    bench.get_by_role("button", name="Undo").click()
+    expect(told).to_have_count(0)
+    linked.becomes("len(linked.edits)", 0)
+    bench.get_by_role("button", name="Redo").click()
+    expect(told).to_have_count(1)
+    told.get_by_role("button", name="Remove").click()
+    linked.becomes("len(linked.edits)", 0)
+
+
+def test_the_code_is_shown_as_python_gives_it(linked: Notebook) -> None:
+    bench = bench_of(linked)
+    bench.get_by_role("button", name="Code").click()
+    code = bench.get_by_label("Python that makes this exploration")
+    expect(code).to_be_visible()
+    assert code.inner_text().strip() == linked.run("print(linked.code())").strip()
+    bench.get_by_role("button", name="Code").click()
+    expect(code).to_have_count(0)
+    linked.watched.assert_clean()
