@@ -30,11 +30,12 @@ from explorer.adapters import AS_IT_IS, Adapter
 from explorer.control import checkpoint, controlled
 from explorer.edits import Edit, checked_edits
 from explorer.errors import Cancelled, Refused
-from explorer.growing import Growing, at_step, started
+from explorer.growing import Growing
 from explorer.planning import Firings, check_growing
 from explorer.recording import Plan, recording
 from explorer.sampling import Distribution, NextToken
 from explorer.spent import in_words
+from explorer.step_plans import at_step, started
 from explorer.tokens import Token, Tokens, labels, read_ids
 
 if TYPE_CHECKING:

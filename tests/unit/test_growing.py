@@ -13,7 +13,7 @@ from explorer import Ablate, Apply, Model, Record, Refused, Sampling, Trace
 from explorer.attention import AttentionCall
 from explorer.edits import Edit
 from explorer.generation import Generation
-from explorer.growing import _first_seen
+from explorer.reading import first_seen
 from tests.conftest import snapshot
 from tests.model.test_generation import PROMPT, lock_is_free, made
 from tests.unit.test_editing_generations import edits_for, reaching
@@ -146,18 +146,18 @@ def test_memory_grows_with_the_tokens_and_not_with_their_square() -> None:
 
 
 def test_a_key_row_is_written_a_few_times_however_long_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    from explorer import growing
+    from explorer.rows import Rows
 
     copied: list[int] = []
-    plain = growing._Rows.view
+    plain = Rows.view
 
-    def counted(rows: Any, length: int) -> torch.Tensor:
+    def counted(rows: Rows, length: int) -> torch.Tensor:
         copied.append(length)
         return plain(rows, length)
 
     model = made("llama", max_position_embeddings=512)
     run = model.generate(PROMPT, GREEDY, 300, record=["layers.0.attn.k"])
-    monkeypatch.setattr(growing._Rows, "view", counted)  # while it is written, only growing reads rows
+    monkeypatch.setattr(Rows, "view", counted)  # while it is written, only what grows reads rows
     run.finish()
     columns = len(run._growing._columns)  # type: ignore[union-attr]
     assert 0 < sum(copied) / columns < 3.5 * 300
@@ -258,7 +258,7 @@ def test_masks_are_told_by_the_first_key_each_query_sees_or_not_at_all() -> None
         (added, [1, 2, 3]),
         (longer, [1, 2, 3]),
     ):
-        found = _first_seen(call_with(mask, 3, 5))
+        found = first_seen(call_with(mask, 3, 5))
         assert found is not None
         assert found.tolist() == expected
     hole, ahead, slope, nothing = full.clone(), full.clone(), added.clone(), full.clone()
@@ -268,7 +268,7 @@ def test_masks_are_told_by_the_first_key_each_query_sees_or_not_at_all() -> None
     nothing[0, 0, 0] = False
     unlike = torch.cat([full, window], dim=1)
     for mask in (hole, ahead, slope, nothing, unlike):
-        assert _first_seen(call_with(mask, 3, 5)) is None
+        assert first_seen(call_with(mask, 3, 5)) is None
 
 
 # --- while it is written ----------------------------------------------------------------------------------------
