@@ -22,6 +22,7 @@ from explorer.errors import Refused
 from explorer.light_check import checked
 from explorer.model import Model
 from explorer.sources import Source
+from explorer.threads import one_thread
 
 _LOADERS = {
     "causal": "AutoModelForCausalLM",
@@ -97,12 +98,14 @@ def load(
         raise _unopened(found, error) from error
     for note in notes:
         warnings.warn(note, UserWarning, stacklevel=2)
-    model = Model(hf.to(place), processor, found.title, ("weights unpickled",) if pickled else ())
-    for name, folder in _adapters(adapter).items():
-        model.add_adapter(folder, name)
-    if model.adapters:
-        adapters.switch(model.hf, model.adapters[0])
-    return _opened(model, check)
+    hf = hf.to(place)
+    with one_thread(hf):
+        model = Model(hf, processor, found.title, ("weights unpickled",) if pickled else ())
+        for name, folder in _adapters(adapter).items():
+            model.add_adapter(folder, name)
+        if model.adapters:
+            adapters.switch(model.hf, model.adapters[0])
+        return _opened(model, check)
 
 
 def attach(model: PreTrainedModel, tokenizer_or_processor: Any | None = None, *, check: bool = True) -> Model:
@@ -127,7 +130,8 @@ def attach(model: PreTrainedModel, tokenizer_or_processor: Any | None = None, *,
             "For a name or a folder use explorer.load."
         )
     name = getattr(model.config, "_name_or_path", "") or type(model).__name__
-    return _opened(Model(model, tokenizer_or_processor, Path(name).name), check)
+    with one_thread(model):
+        return _opened(Model(model, tokenizer_or_processor, Path(name).name), check)
 
 
 def _adapters(adapter: str | Path | Mapping[str, str | Path] | None) -> dict[str, str | Path]:
