@@ -92,6 +92,8 @@ def load(
                     found.where, config=config, dtype=kind, use_safetensors=not pickled, **options
                 )
             processor = _processor(found.where, config, options)
+            if found.commit:  # what it would be called had the Hub answered
+                hf.config._name_or_path, hf.config._commit_hash = found.name, found.commit
     except Refused:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError, UnpicklingError) as error:

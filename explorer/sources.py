@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from explorer import samples
 from explorer.errors import Refused
@@ -19,7 +18,8 @@ from explorer.errors import Refused
 _SAFE = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 _READABLE_PICKLE = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-_PATIENCE = 1.5
+# With what else is done before and after, an error comes within two seconds.
+_PATIENCE = 1.6
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Source:
         title: what the model is called.
         where: what transformers is given.
         files: the files there with their sizes, without those of a Hub repository that is only in part in the cache.
-        options: for transformers: the revision, and whether it may ask the Hub.
+        options: for transformers, such as the revision.
+        commit: of a Hub id whose folder in the Hugging Face cache transformers is given; empty elsewhere.
     """
 
     kind: Literal["sample", "folder", "gguf", "hub"]
@@ -41,6 +42,7 @@ class Source:
     where: str
     files: dict[str, int] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    commit: str = ""
 
     def weights(self, *, pickled: bool = False) -> dict[str, int]:
         """The weight files with their sizes: those of safetensors, or those that would be unpickled."""
@@ -146,15 +148,19 @@ def _hub(name: str, revision: str | None) -> Source:
                 "could not be opened: unset HF_HUB_OFFLINE to fetch it, or give a folder or a sample's name."
             )
         return Source("hub", name, name, name, _kept(name, folder), options)
-    if reachable(constants.ENDPOINT):
-        return Source("hub", name, name, name, _repository(name, revision), options)
+    patience = _patience()
+    files = answered(lambda: _repository(name, revision, patience), patience)
+    if files is not None:
+        return Source("hub", name, name, name, files, options)
     if folder is None:
         raise Refused(
             f"source={name!r}{_at(revision)} is not in the Hugging Face cache and {constants.ENDPOINT} did not answer "
-            f"within {_PATIENCE:.1f} seconds, so it could not be opened: check the network, set HF_ENDPOINT to a "
-            "mirror, or give a folder or a sample's name. (HF_HUB_OFFLINE=1 works from the cache without asking.)"
+            f"within {patience:.1f} seconds, so it could not be opened: check the network, set HF_ENDPOINT to a mirror "
+            "or HF_HUB_ETAG_TIMEOUT to the seconds to wait, or give a folder or a sample's name. (HF_HUB_OFFLINE=1 "
+            "works from the cache without asking.)"
         )
-    return Source("hub", name, name, name, _kept(name, folder), {**options, "local_files_only": True})
+    # Given the name, transformers asks for some files all the same (is it an adapter?) and waits for minutes.
+    return Source("hub", name, name, str(folder), _kept(name, folder), commit=folder.name)
 
 
 def _kept(name: str, folder: Path) -> dict[str, int]:
@@ -172,45 +178,43 @@ def _at(revision: str | None) -> str:
     return "" if revision is None else f" at revision={revision!r}"
 
 
-def _repository(name: str, revision: str | None) -> dict[str, int]:
-    """The files of a Hub repository with their sizes; nothing where the Hub will not say, which its client explains."""
-    import httpx
+def _patience() -> float:
+    """How many seconds the Hub has for its first answer: its client's own variable where that is set."""
+    from huggingface_hub import constants
+
+    return float(constants.HF_HUB_ETAG_TIMEOUT) if "HF_HUB_ETAG_TIMEOUT" in os.environ else _PATIENCE
+
+
+def _repository(name: str, revision: str | None, patience: float) -> dict[str, int]:
+    """The files of a Hub repository with their sizes; nothing where the Hub will not say, which its client explains.
+
+    Raises:
+        OSError: there is no answer.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        found = HfApi().model_info(name, revision=revision, files_metadata=True)
-    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError):
+        found = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=patience)
+    except (HfHubHTTPError, ValueError):
         return {}
+    except Exception as error:  # its HTTP client, whose errors these are, is another one from version to version
+        raise OSError(str(error)) from error
     return {file.rfilename: file.size or 0 for file in found.siblings or ()}
 
 
-def reachable(address: str, patience: float = _PATIENCE) -> bool:
-    """Whether a server, or the proxy in front of it, takes a connection; a look-up of its name that hangs is cut off.
+def answered(work: Callable[[], dict[str, int]], patience: float) -> dict[str, int] | None:
+    """What work that waits for the network gives; None where it fails, or takes longer than `patience` in seconds.
 
-    Args:
-        address: such as "https://huggingface.co".
-        patience: in seconds.
+    A look-up of a name that hangs, and a server that takes a connection and says no more, are cut off too.
     """
-    parts = urlsplit(address)
-    proxy = getproxies().get(parts.scheme) or getproxies().get("all")
-    if proxy and not proxy_bypass(parts.hostname or ""):
-        parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    return _within(patience, lambda: socket.create_connection((host, port), timeout=patience).close())
-
-
-def _within(patience: float, work: Callable[[], None]) -> bool:
-    done: list[bool] = []
+    found: list[dict[str, int]] = []
 
     def attempt() -> None:
-        try:
-            work()
-        except OSError:
-            return
-        done.append(True)
+        with contextlib.suppress(OSError):
+            found.append(work())
 
     thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
     thread.join(patience)
-    return bool(done)
+    return found[0] if found else None

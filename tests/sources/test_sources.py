@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import pytest
 import torch
 
 import explorer
-from explorer import sources
 from explorer.estimates import of_safetensors
 from tests.conftest import tiny
 
@@ -233,35 +232,53 @@ def test_offline_a_hub_id_that_is_not_cached_is_refused_and_says_so(tmp_path: Pa
     assert seconds < 60, "it hung instead of failing"
 
 
-def test_a_hub_that_never_answers_is_given_up(tmp_path: Path) -> None:
-    # A listener whose queue is full neither takes nor refuses a connection, like a network that swallows packets.
+@pytest.fixture(params=["takes no connection", "takes connections and says nothing"])
+def silent(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a server that never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        port = listener.getsockname()[1]
         held = [socket.socket() for _ in range(4)]
-        for one in held:
-            one.setblocking(False)
-            one.connect_ex(("127.0.0.1", port))
-        started = time.monotonic()
-        assert not sources.reachable(f"http://127.0.0.1:{port}", patience=0.2)
-        assert time.monotonic() - started < 30, "it hung instead of giving up"
+        if request.param == "takes no connection":
+            # With its queue full it neither takes nor refuses one, like a network that swallows packets.
+            listener.listen(0)
+            for one in held:
+                one.setblocking(False)
+                one.connect_ex(listener.getsockname())
+        else:
+            listener.listen(50)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         for one in held:
             one.close()
-    environment = {"HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path), "HF_ENDPOINT": f"http://127.0.0.1:{port}"}
-    said, seconds = _child(_REFUSED, **environment, no_proxy="*")
-    assert "did not answer" in said
+
+
+def test_a_hub_that_never_answers_is_given_up(silent: str, saved: Path, tmp_path: Path) -> None:
+    environment = {"HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path), "HF_ENDPOINT": silent, "no_proxy": "*"}
+    said, seconds = _child(_REFUSED, **environment)
+    assert "did not answer within 1.6 seconds" in said
     assert "HF_HUB_OFFLINE" in said
     assert seconds < 60, "it hung instead of failing"
+    said, _ = _child(_REFUSED, **environment, HF_HUB_ETAG_TIMEOUT="1")
+    assert "did not answer within 1.0 seconds" in said
+    _keep(saved, tmp_path / "hub")
+    opened = "model = explorer.load('someone/tiny'); made = model.trace([[3, 1, 4]]).provenance\n"
+    said, seconds = _child(f"{opened}print(model.name, made.source, made.revision)", **environment)
+    assert said == f"someone/tiny someone/tiny {'0' * 40}"
+    assert seconds < 60, "it hung instead of opening what is cached"
+
+
+def _keep(folder: Path, cache: Path) -> Path:
+    """Puts a model into a Hugging Face cache, under the name someone/tiny."""
+    repository = cache / "models--someone--tiny"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    snapshot.parent.mkdir(parents=True)
+    shutil.copytree(folder, snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    return snapshot
 
 
 def test_a_cached_model_opens_offline(saved: Path, tmp_path: Path) -> None:
-    repository = tmp_path / "hub" / "models--someone--tiny"
-    snapshot = repository / "snapshots" / ("0" * 40)
-    snapshot.parent.mkdir(parents=True)
-    shutil.copytree(saved, snapshot)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("0" * 40)
+    snapshot = _keep(saved, tmp_path / "hub")
     code = "print(explorer.load('someone/tiny').name)"
     environment = {"HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub")}
     assert _child(code, **environment, HF_HUB_OFFLINE="1")[0] == "someone/tiny"
