@@ -1,4 +1,4 @@
-"""What one pass over a text that grows reads: which of a pass's rows are new, and which older keys they saw."""
+"""What one pass over a text that grows reads: which of its rows are new, and which older keys they saw."""
 
 from __future__ import annotations
 
