@@ -14,7 +14,7 @@ from explorer.capability import Capabilities, capabilities_of
 from explorer.errors import Refused
 
 if TYPE_CHECKING:
-    from explorer.recording import Recording
+    from explorer.plans import Recording
     from explorer.tokens import Labels
 
 

@@ -19,7 +19,8 @@ from transformers.masking_utils import sdpa_mask
 
 from explorer.attention import AttentionCall, additive_mask
 from explorer.errors import Refused
-from explorer.recording import ATTENTION_NAME, Change, Session, session
+from explorer.plans import Change
+from explorer.recording import ATTENTION_NAME, Session, session
 
 # The fast kernel refuses the first of these and ignores the others without a word.
 _ONLY_EAGER = ("softcap", "s_aux", "indices", "block_indices")

@@ -15,8 +15,9 @@ import explorer.attending  # noqa: F401 - registers the attention function
 from explorer import discovery
 from explorer.attention import AttentionCall, joined
 from explorer.discovery import Call
+from explorer.plans import Plan
 from explorer.probing import agree, answer, lengths
-from explorer.recording import Plan, recording
+from explorer.recording import recording
 
 
 class Seen:

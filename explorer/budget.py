@@ -25,8 +25,8 @@ from explorer.spent import LESS
 if TYPE_CHECKING:
     from explorer.inputs import Inputs
     from explorer.model import Model
+    from explorer.plans import Plan
     from explorer.record import Keeper
-    from explorer.recording import Plan
 
 _Where = tuple[str, str, int]
 # Below this nobody runs out, and asking the system would cost more than it tells.

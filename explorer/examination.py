@@ -17,8 +17,9 @@ from explorer import discovery, finite, mixtures, pictures, recurrence
 from explorer.anatomy import Anatomy, Stack
 from explorer.attention_seen import attention_in
 from explorer.discovery import Call
+from explorer.plans import Plan
 from explorer.probing import answer, lengths, probe
-from explorer.recording import Plan, recording
+from explorer.recording import recording
 from explorer.stacks import stacks_of
 
 # What models raise that ask for more than ids and images, or for other ones.

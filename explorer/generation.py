@@ -32,7 +32,8 @@ from explorer.edits import Edit, checked_edits
 from explorer.errors import Cancelled, Refused
 from explorer.growing import Growing
 from explorer.planning import Firings, check_growing
-from explorer.recording import Plan, recording
+from explorer.plans import Plan
+from explorer.recording import recording
 from explorer.sampling import Distribution, NextToken
 from explorer.spent import in_words
 from explorer.step_plans import at_step, started

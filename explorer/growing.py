@@ -19,9 +19,9 @@ from explorer.attention import AttentionCall
 from explorer.edits import Apply, Edit
 from explorer.errors import Refused
 from explorer.inputs import prepare
+from explorer.plans import Plan, Recording
 from explorer.reading import INSTEAD, Reading
 from explorer.record import Keeper
-from explorer.recording import Plan, Recording
 from explorer.reuse import Start, state_of
 from explorer.rows import Rows
 from explorer.segments import like, tensors_of

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from explorer.anatomy import Place
-from explorer.recording import Change, Plan, session
+from explorer.plans import Change, Plan
+from explorer.recording import session
 from explorer.sites import Site
 
 

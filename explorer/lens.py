@@ -22,8 +22,10 @@ from explorer.anatomy import Stack
 from explorer.control import checkpoint
 from explorer.errors import Refused
 from explorer.finite import check_answer
+from explorer.hidden_states import hidden_state, with_state
+from explorer.plans import Plan
 from explorer.probing import agree
-from explorer.recording import Plan, answering, hidden_state, recording, with_state
+from explorer.recording import answering, recording
 from explorer.sites import checked_indices, checked_layer, matching
 from explorer.tokens import Tokens, labels
 

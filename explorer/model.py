@@ -33,10 +33,12 @@ from explorer.errors import Refused
 from explorer.examination import examine
 from explorer.foreign_code import foreign_code
 from explorer.head_outs import head_outputs
+from explorer.hidden_states import hidden_state, with_state
 from explorer.inputs import prepare
 from explorer.planning import Firings, check_padding, layers_of, needs_stream, plan
+from explorer.plans import Plan, Recording
 from explorer.record import Record, resolved
-from explorer.recording import Plan, Recording, answering, evaluating, hidden_state, recording, with_state
+from explorer.recording import answering, evaluating, recording
 from explorer.reuse import start as starting
 from explorer.tokens import Tokens, read_text
 from explorer.trace import Trace

@@ -24,8 +24,8 @@ from explorer.attention import AttentionCall
 from explorer.edits import Edit
 from explorer.errors import Refused
 from explorer.inputs import Inputs
+from explorer.plans import Recording
 from explorer.provenance import Provenance
-from explorer.recording import Recording
 from explorer.saving import FORMAT, VERSION
 from explorer.sites import RESIDUAL, Site, every, heads_of
 from explorer.tokens import Labels

@@ -14,8 +14,9 @@ from explorer.anatomy import Heads, Place
 from explorer.attention import AttentionCall
 from explorer.capturing import uncaptured
 from explorer.edits import Edit
+from explorer.hidden_states import hidden_state
 from explorer.model import Model
-from explorer.recording import evaluating, hidden_state
+from explorer.recording import evaluating
 from explorer.trace import Trace
 
 

@@ -11,7 +11,8 @@ from explorer.anatomy import Anatomy, Heads, Layer, Place
 from explorer.edits import Ablate, Edit
 from explorer.errors import Refused
 from explorer.head_outs import through_the_projection
-from explorer.recording import Change, Plan, session
+from explorer.plans import Change, Plan
+from explorer.recording import session
 from explorer.sites import RESIDUAL, Site, every, heads_of, matching, place
 
 # Kept unless something else is asked for. Not the neurons (several times the width) nor anything computed later.

@@ -13,8 +13,9 @@ from transformers.utils.generic import ModelOutput
 from explorer.anatomy import Anatomy
 from explorer.attention import AttentionCall
 from explorer.errors import Refused
+from explorer.hidden_states import hidden_state
 from explorer.planning import chosen_sites
-from explorer.recording import Plan, Recording, hidden_state
+from explorer.plans import Plan, Recording
 from explorer.sites import Site, checked_indices
 
 if TYPE_CHECKING:

@@ -6,86 +6,26 @@ block, in this thread, and puts back whatever it changed when the block ends, ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from explorer import control
 from explorer.anatomy import Place
-from explorer.attention import AttentionCall
 from explorer.capturing import uncaptured
 from explorer.errors import Refused
 from explorer.experts import received, replaced
+from explorer.hidden_states import hidden_input, hidden_state, with_input, with_state
+from explorer.plans import Change, Plan, Recording
 from explorer.spent import in_words
 
 # transformers looks for "sdpa", "flash" and "flex_attention" anywhere in a name, and takes "/" for a Hub kernel.
 ATTENTION_NAME = "explorer_recording"
-
-Change = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to record in a pass, and what to change.
-
-    Attributes:
-        attention: "recorded" routes attention through the recording function; only for models known to call it,
-            since for others the setting could change what they compute. "eager" makes families that choose a
-            kernel of their own take the one that gives weights. "usual" changes nothing.
-        attentions: (module path, turn) -> prefix of that attention's sites, such as "layers.3.attn".
-        kept: sites of attention calls that are kept, by prefix; None for all.
-        places: site -> where it is seen, for what is kept.
-        replays: prefix -> attention whose inputs are kept, so that its weights can be computed later.
-        outputs: paths of modules whose whole output is kept.
-        pieces: paths of attentions that may attend several times in one call, for one image or window after the other.
-        stops: paths of modules before which cancelled work stops, and whose calls are counted.
-        narrow: what is kept of an activation, from its site and value; None for all of it.
-        narrow_call: what is kept of an attention call, from its prefix and itself; None for all of it.
-        changes: site -> where it is seen and how it is changed there, in order.
-        heads: site of an attention call -> how it is changed.
-        order: sites in the order of a pass: of those that are seen at one place, an earlier one is recorded before
-            a later one is changed.
-        rows: paths of layers, whose input tells how many texts a pass has.
-    """
-
-    attention: Literal["recorded", "eager", "usual"] = "usual"
-    attentions: Mapping[tuple[str, int], str] = field(default_factory=dict)
-    kept: frozenset[str] | None = None
-    places: Mapping[str, Place] = field(default_factory=dict)
-    replays: Mapping[str, Place] = field(default_factory=dict)
-    outputs: Iterable[str] = ()
-    pieces: Iterable[str] = ()
-    stops: Iterable[str] = ()
-    narrow: Callable[[str, Tensor], Tensor] | None = None
-    narrow_call: Callable[[str, AttentionCall], AttentionCall] | None = None
-    changes: Mapping[str, tuple[Place, Change]] = field(default_factory=dict)
-    heads: Mapping[str, Change] = field(default_factory=dict)
-    order: Iterable[str] = ()
-    rows: Iterable[str] = ()
-
-
-@dataclass
-class Recording:
-    """What one pass left behind.
-
-    Attributes:
-        hidden: activations by site, as the modules passed them on (no copies), before their place's factor.
-        attention: attention calls by prefix; by module path where the plan names no prefix.
-        replays: what attentions received, by prefix: positional and keyword arguments.
-        outputs: what modules returned, whole, by path.
-        runs: how often each layer was called, by path.
-    """
-
-    hidden: MutableMapping[str, Tensor] = field(default_factory=dict)
-    attention: MutableMapping[str, list[AttentionCall]] = field(default_factory=dict)
-    replays: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=dict)
-    outputs: MutableMapping[str, Any] = field(default_factory=dict)
-    runs: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -278,7 +218,7 @@ def _hook(undo: ExitStack, current: Session, module: nn.Module, path: str, watch
         if watch.sides("in"):
             state = hidden_input(args, keywords)
             changed = passing(state, "in", turn)
-            args, keywords = _with_input(args, keywords, state, changed)
+            args, keywords = with_input(args, keywords, state, changed)
         return args, keywords
 
     def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
@@ -318,39 +258,6 @@ def _attending(current: Session, path: str) -> Callable[[nn.Module, tuple[Any, .
         current.whole[path] = current.whole.get(path, -1) + 1
 
     return count
-
-
-def hidden_input(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Tensor:
-    """The hidden state among what a module receives: the first floating tensor."""
-    for value in (*args, *keywords.values()):
-        if isinstance(value, Tensor) and value.is_floating_point() and value.dim() in (2, 3):
-            return value
-    raise TypeError("a module received no hidden state")
-
-
-def hidden_state(output: Any) -> Tensor:
-    """The hidden state in what a module returns: families return a tensor, a tuple, a list or an output class."""
-    value = output if isinstance(output, Tensor) else output[0]
-    if not isinstance(value, Tensor):
-        raise TypeError(f"a layer returned {type(value).__name__} where a hidden state was expected")
-    return value
-
-
-def _with_input(args: tuple[Any, ...], keywords: dict[str, Any], old: Tensor, new: Tensor) -> Any:
-    return tuple(new if value is old else value for value in args), {
-        name: new if value is old else value for name, value in keywords.items()
-    }
-
-
-def with_state(output: Any, state: Tensor) -> Any:
-    """The same kind of output with another hidden state; a family that returns a tuple must get one back."""
-    if isinstance(output, Tensor):
-        return state
-    if isinstance(output, tuple | list):
-        return type(output)([state, *output[1:]])
-    first = next(iter(output))
-    output[first] = state
-    return output
 
 
 def _set_attention(undo: ExitStack, current: Session, modules: Iterable[nn.Module]) -> None:

@@ -24,7 +24,8 @@ from transformers.utils.generic import ModelOutput
 
 from explorer.inputs import Inputs
 from explorer.planning import plan
-from explorer.recording import Plan, Recording, recording
+from explorer.plans import Plan, Recording
+from explorer.recording import recording
 from explorer.segments import along, first_calls, joined, parts_of, rows_of, tensors_of
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from explorer import adapters
 from explorer.absent import AbsentModel
 from explorer.errors import Refused
 from explorer.opening import Content, content
+from explorer.plans import Plan, Recording
 from explorer.provenance import Provenance, fingerprint
-from explorer.recording import Plan, Recording, recording
+from explorer.recording import recording
 from explorer.saving import LENS_RANKS
 from explorer.sites import Site, checked_indices
 from explorer.tokens import labels

@@ -21,8 +21,9 @@ from explorer import edit_json, plain, tensor_file
 from explorer.attention import AttentionCall, joined
 from explorer.edits import Apply, Edit
 from explorer.errors import Refused
+from explorer.hidden_states import hidden_state
+from explorer.plans import Recording
 from explorer.provenance import changed_since
-from explorer.recording import Recording, hidden_state
 from explorer.sites import every
 from explorer.tokens import Tokens, labels
 

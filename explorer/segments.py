@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
 from explorer.attention import AttentionCall
-from explorer.recording import Recording, hidden_state
+from explorer.hidden_states import hidden_state
+from explorer.plans import Recording
 
 Value = TypeVar("Value")
 

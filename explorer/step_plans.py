@@ -11,9 +11,9 @@ from explorer.errors import Refused
 from explorer.growing import Growing
 from explorer.inputs import prepare
 from explorer.planning import Firings, chosen_sites, layers_of, needs_stream, plan
+from explorer.plans import Plan
 from explorer.reading import INSTEAD
 from explorer.record import Record, resolved
-from explorer.recording import Plan
 
 if TYPE_CHECKING:
     from explorer.model import Model

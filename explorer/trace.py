@@ -20,7 +20,7 @@ from explorer.capability import require_next_token
 from explorer.errors import Refused
 from explorer.finite import check_answer
 from explorer.inputs import Inputs
-from explorer.recording import Recording
+from explorer.plans import Recording
 from explorer.sites import Site, checked_indices, checked_layer, chosen_stack, heads_of
 from explorer.tokens import Tokens
 
