@@ -8,7 +8,7 @@ import os
 
 import benchmarks
 
-_SECTIONS = ("peers", "memory", "patterns", "pictures", "loading")
+_SECTIONS = ("peers", "memory", "patterns", "pictures", "loading", "forms")
 
 
 def main() -> None:

@@ -89,8 +89,8 @@ def state(hf: nn.Module) -> State:
     for module, _ in found:
         if not module._disable_adapters:
             on: Any = module._active_adapter
-            held = _held(module)
-            acting |= {name: None for name in ([on] if isinstance(on, str) else on or ()) if name in held}
+            here = held(module)
+            acting |= {name: None for name in ([on] if isinstance(on, str) else on or ()) if name in here}
     configs: Any = hf.peft_config
     kept = tuple((weakref.ref(module), settings) for module, settings in found)
     return State(tuple(acting), kept, tuple(configs.get(name) for name in acting))
@@ -132,7 +132,7 @@ def switch(hf: nn.Module, name: str) -> None:
     _check_name(hf, name)
     for module, _ in _settings(hf):
         _check_unmerged(module)
-        _rest(module, [name] if name in _held(module) else [])
+        _rest(module, [name] if name in held(module) else [])
 
 
 def add(hf: Any, source: str | Path, name: str, title: str) -> None:
@@ -160,7 +160,7 @@ def add(hf: Any, source: str | Path, name: str, title: str) -> None:
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):  # it fills in the weights at random first
             inject_adapter_in_model(config, hf, name)
-        loaded = set_peft_model_state_dict(hf, dict(weights), adapter_name=name)
+        loaded: Any = set_peft_model_state_dict(hf, dict(weights), adapter_name=name)
         if loaded.unexpected_keys:
             raise ValueError(f"it changes {loaded.unexpected_keys[0]}, which the model does not have")
         _check_complete(hf, weights, name)
@@ -199,10 +199,11 @@ def _wraps(module: nn.Module) -> bool:
     return isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper)
 
 
-def _held(module: nn.Module) -> Iterable[str]:
-    available: Any = module._get_available_adapters
-    held: Iterable[str] = available()
-    return held
+def held(wrapper: nn.Module) -> Iterable[str]:
+    """The adapters that one wrapper holds."""
+    available: Any = wrapper._get_available_adapters
+    found: Iterable[str] = available()
+    return found
 
 
 def _settings(hf: nn.Module) -> list[tuple[nn.Module, dict[str, Any]]]:
@@ -221,7 +222,7 @@ def _choose(found: Iterable[tuple[nn.Module, Any]], name: str | None) -> None:
     # Not PEFT's own methods: they also change which weights are trained.
     for module, _ in found:
         _check_unmerged(module)
-        if name is not None and name in _held(module):
+        if name is not None and name in held(module):
             module.__dict__.update(_active_adapter=[name], _disable_adapters=False)
         else:
             _turn_off(module)
@@ -316,7 +317,7 @@ def _remove(hf: Any, name: str, before: Mapping[str, nn.Module], had: bool) -> N
             parent, _, last = path.rpartition(".")
             setattr(hf.get_submodule(parent), last, module)
     for module in hf.modules():
-        if _wraps(module) and name in _held(module):
+        if _wraps(module) and name in held(module):
             module.delete_adapter(name, new_active_adapters=None) if _auxiliary(module) else module.delete_adapter(name)
     if had:
         hf.peft_config.pop(name, None)

@@ -35,6 +35,8 @@ from explorer.measures import (
 from explorer.memory import free_bytes
 from explorer.model import Model
 from explorer.passes import plain, recorded
+from explorer.placement import places
+from explorer.precision import compare
 from explorer.trace import Trace
 
 # Modules with hooks of the user that a check names.
@@ -76,6 +78,7 @@ def check(model: Model, inputs: Any = None, *, exact: bool = False) -> Check:
             found.compare("final_norm of resid_post", site, tolerance, _final, model, seen.trace, stack)
         _check_edits(found, model, given, stack)
     _check_padding(found, model, given)
+    compare(found, model, arguments, free_bytes)
     if model.anatomy.missing:
         found.remark("not located", "", model.anatomy.missing)
     return _result(model, found)
@@ -233,6 +236,8 @@ def _in_float64(model: Model) -> Model:
     """
     if getattr(model.hf, "is_quantized", False):
         raise Refused("exact=True needs weights that can be held in float64; these are quantised.")
+    if places(model.hf):
+        raise Refused(f"exact=True needs all weights in one place; these are on {', '.join(places(model.hf))}.")
     parameters = list(model.hf.parameters())
     needed = int(sum(p.numel() for p in parameters) * 8 * 1.1) + max(p.numel() for p in parameters) * 8
     device = torch.device("cpu") if model.device.type == "mps" else model.device  # which has no float64

@@ -1,4 +1,4 @@
-"""What a model will take in memory, said before it is opened, and the refusal of what is too much."""
+"""How many weights a model has and what they take, told by the heads of its files alone."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ from typing import Any
 import torch
 
 from explorer.errors import Refused
-from explorer.memory import free_bytes, written
 
 # Safetensors' names of floating point types, with their bytes; what else there is keeps its size.
 _FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _OTHERS = {"I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2}
 _LONGEST_HEAD = 500_000_000
-# Besides the weights: buffers, the model's objects, the first pass.
-_MARGIN = 1.05
 
 
 @dataclass(frozen=True)
@@ -102,35 +99,3 @@ def _check_entry(entry: dict[str, Any]) -> None:
     width = {**_FLOATS, **_OTHERS}.get(entry["dtype"])
     if end < begin or (width is not None and prod(entry["shape"]) * width != end - begin):
         raise ValueError(f"{entry['shape']} in {entry['dtype']} does not take {end - begin:,} bytes")
-
-
-def check_memory(
-    estimate: Estimate, dtype: torch.dtype | str, device: torch.device, name: str, offers: tuple[str, ...] = ()
-) -> None:
-    """Refuses a model whose weights do not fit, before anything of it is read.
-
-    Args:
-        estimate: what it holds.
-        dtype: the type it would be opened in.
-        device: where it would go.
-        name: what the reader called it.
-        offers: further ways out, each the words after "or".
-
-    Raises:
-        Refused: it takes more memory than is free there.
-    """
-    needed, free = int(estimate.bytes(dtype) * _MARGIN), free_bytes(device)
-    if free is None or needed <= free:
-        return
-    ways = []
-    half = int(estimate.bytes(torch.bfloat16) * _MARGIN)
-    if half < needed:
-        fits = "which fits" if half <= free else "still too much"
-        ways.append(f"dtype='bfloat16' takes {written(half)}, {fits}")
-    ways += offers
-    ways.append("a smaller model of the same family")
-    raise Refused(
-        f"source={name!r} has {estimate.floats:,} weights and takes about {written(needed)} "
-        f"{'as stored' if isinstance(dtype, str) else 'in ' + str(dtype).removeprefix('torch.')}; {written(free)} are "
-        f"free on {device}. Ways out: {'; or '.join(ways)}."
-    )

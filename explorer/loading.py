@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedModel
 
-from explorer import adapters, estimates, sources
+from explorer import adapters, estimates, fitting, origins, placement, quantising, sources
 from explorer.acceptance import check_plain
 from explorer.errors import Refused
 from explorer.light_check import checked
@@ -37,13 +38,15 @@ _LOADERS = {
 def load(
     source: str | Path | None = None,
     *,
-    dtype: str | torch.dtype | None = None,
-    device: str | torch.device | None = None,
     revision: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    device: placement.Device | None = None,
     adapter: str | Path | Mapping[str, str | Path] | None = None,
-    task: str | None = None,
+    quantize: str | None = None,
+    attention: str | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
+    task: str | None = None,
     check: bool = True,
 ) -> Model:
     """Opens a model.
@@ -53,24 +56,31 @@ def load(
     Args:
         source: a sample's name ("smollm2", the default, or "minilm"), a folder, a `.gguf` file, or a Hub id such as
             "Qwen/Qwen2.5-0.5B". A GGUF file is converted once and kept in the cache.
+        revision: branch, tag or commit of a Hub id; its main branch by default.
         dtype: of the weights, such as "bfloat16"; by default float32 on a CPU and what the config names
             elsewhere.
-        device: such as "cuda"; the CPU by default.
-        revision: branch, tag or commit of a Hub id.
+        device: such as "cuda"; the CPU by default. "auto" spreads the model over all devices, and the CPU for what
+            does not fit; a mapping from modules to devices or "disk" says where each goes.
         adapter: folder or Hub id of an adapter (LoRA, or what else PEFT injects), which is turned on; or several by
             the names they will have, the first of which is turned on. `model.trace(text, adapter=name)` switches.
-        task: "causal", "masked", "seq2seq", "classification", "embedding" or "vision"; by default what the
-            config's architecture says.
+        quantize: "int8" or "int4" keeps the weights of linear layers in as many bits; `Model.check` then says how
+            far the answers are from full precision.
+        attention: "sdpa" or "eager", the kernel that plain passes use; by default what transformers chooses.
         trust_remote_code: run Python code that comes with the model, where transformers has no class for it. The
             model's repr names it then. Nothing is ever asked.
         allow_pickle: read weights that are there only as pickles, which can run code too; the repr names it.
+        task: "causal", "masked", "seq2seq", "classification", "embedding" or "vision"; by default what the
+            config's architecture says.
         check: prove a few layers on a few tokens (see `Model.capabilities`); `Model.check` proves all.
 
     Raises:
         Refused: the source is unknown, not reachable, too large, damaged, has weights or code that need a word of
-            yours; `dtype`, `device` or `task` is not one that can be used; or the model does not pass its check.
+            yours; an argument is not one that can be used here; or the model does not pass its check.
     """
-    place = torch.device("cpu" if device is None else _device(device))
+    given = dict(locals())
+    place = placement.first(device) if placement.spread(device) else torch.device(_device(device or "cpu"))
+    if attention not in (None, "sdpa", "eager"):
+        raise Refused(f"attention={attention!r} is not 'sdpa' or 'eager'.")
     kind = _dtype(dtype, place)
     found = sources.find(source, revision)
     if found.kind == "gguf":
@@ -79,17 +89,35 @@ def load(
         in_memory, notes = None, ()
     pickled = in_memory is None and sources.check_weights(found, allow_pickle)
     options = {**found.options, "trust_remote_code": trust_remote_code}
+    spread = device is not None and placement.spread(device)
+    where_to: dict[str, Any] = {}
+    stored: str | None = None
+    if in_memory is not None:
+        _check_as_it_is(found.name, notes, quantize=quantize, attention=attention, device=device if spread else None)
     try:
         if in_memory is not None:
             hf, processor = in_memory
         else:
             config = AutoConfig.from_pretrained(found.where, **options)
             loader = getattr(transformers, _LOADERS[_task(task, config)])
-            _check_quantisation(config, found.name)
-            estimates.check_memory(_estimate(found, config, pickled), kind, place, found.name)
+            stored = quantising.stored_kind(config)
+            form = quantising.options(quantize, kind, config)
+            quantising.check_known(stored, found.name)
+            asked = fitting.Opening(kind, device if spread and device is not None else place, quantize)
+            fitting.check(
+                found.name,
+                _estimate(found, config, pickled),
+                asked,
+                functools.partial(_shape, loader, config),
+                quantisable=stored is None,
+            )
+            where_to = placement.options(device) if spread and device is not None else {}
+            if (form or stored) and not where_to:
+                where_to = {"device_map": {"": place}}
+            more = {**form, **where_to, **({} if attention is None else {"attn_implementation": attention})}
             with _no_bar_for(found.where):
                 hf = loader.from_pretrained(
-                    found.where, config=config, dtype=kind, use_safetensors=not pickled, **options
+                    found.where, config=config, dtype=kind, use_safetensors=not pickled, **options, **more
                 )
             processor = _processor(found.where, config, options)
             if found.commit:  # what it would be called had the Hub answered
@@ -97,12 +125,21 @@ def load(
     except Refused:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError, UnpicklingError) as error:
-        raise _unopened(found, error) from error
+        raise _unopened(found, error, stored) from error
     for note in notes:
         warnings.warn(note, UserWarning, stacklevel=2)
-    hf = hf.to(place)
+    placement.own(hf, where_to)
+    quantising.settled(hf)
+    if quantize is not None:
+        quantising.check_something_was(hf, quantize, found.title)
+    hf = hf if where_to else hf.to(place)
     with one_thread(hf):
         model = Model(hf, processor, found.title, ("weights unpickled",) if pickled else ())
+        model.origin = origins.call(load, given)
+        if quantize is not None:
+            model.reopen = lambda: loader.from_pretrained(
+                found.where, dtype=kind, use_safetensors=not pickled, **options
+            ).to(place)
         for name, folder in _adapters(adapter).items():
             model.add_adapter(folder, name)
         if model.adapters:
@@ -180,11 +217,10 @@ def _from_gguf(found: Source, dtype: torch.dtype | str) -> tuple[Source, Any, tu
     kept = converted(
         Path(found.where),
         dtype if isinstance(dtype, str) else str(dtype).removeprefix("torch."),
-        allow=lambda header: estimates.check_memory(
-            estimates.Estimate(header.count, header.count * getattr(torch, header.exact).itemsize),
-            dtype,
-            torch.device("cpu"),  # where it is converted
+        allow=lambda header: fitting.check(
             found.name,
+            estimates.Estimate(header.count, header.count * getattr(torch, header.exact).itemsize),
+            fitting.Opening(dtype, torch.device("cpu")),  # where it is converted
         ),
         say=lambda sentence: print(sentence, file=sys.stderr, flush=True),
     )
@@ -192,19 +228,6 @@ def _from_gguf(found: Source, dtype: torch.dtype | str) -> tuple[Source, Any, tu
         return found, (kept.hf, kept.tokenizer), kept.notes
     files = {path.name: path.stat().st_size for path in kept.folder.iterdir()}
     return replace(found, where=str(kept.folder), files=files), None, kept.notes
-
-
-def _check_quantisation(config: Any, name: str) -> None:
-    """transformers passes over a kind of quantisation it does not know, and leaves the weights it misses random."""
-    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
-
-    given = getattr(config, "quantization_config", None) or {}
-    method = str(given.get("quant_method") if isinstance(given, dict) else given.quant_method)
-    if given and method not in AUTO_QUANTIZATION_CONFIG_MAPPING:
-        raise Refused(
-            f"source={name!r} is quantised with {method!r}, which this transformers does not know; "
-            "open the original model, or one quantised in another way."
-        )
 
 
 def _estimate(found: Source, config: Any, pickled: bool) -> estimates.Estimate:
@@ -215,13 +238,28 @@ def _estimate(found: Source, config: Any, pickled: bool) -> estimates.Estimate:
     return estimates.of_sizes(sizes, getattr(config, "dtype", None))
 
 
-def _unopened(found: Source, error: BaseException) -> Refused:
+def _check_as_it_is(name: str, notes: tuple[str, ...], **asked: object) -> None:
+    """Refuses what transformers does only while it reads safetensors, for a GGUF file that could not be kept."""
+    given = ", ".join(f"{argument}={value!r}" for argument, value in asked.items() if value is not None)
+    if given:
+        raise Refused(f"{given} needs source={name!r} converted and kept as safetensors, and it is not. {notes[-1]}")
+
+
+def _shape(loader: Any, config: Any) -> fitting.Shape | None:
+    """The model's shape; None where code that came with it would have to run for that."""
+    if getattr(config, "auto_map", None):
+        return None
+    return fitting.shape_of(loader.from_config, config)
+
+
+def _unopened(found: Source, error: BaseException, stored: str | None) -> Refused:
     if "trust_remote_code" in str(error):
         return Refused(
             f"source={found.name!r} needs Python code that comes with the model, which is never run unasked. Read that "
             "code, and if you trust it pass trust_remote_code=True (with revision= set to the commit you read)."
         )
-    return Refused(f"source={found.name!r} could not be opened: {_first_sentence(error)}")
+    what = "" if stored is None else f"is quantised with {stored!r} and "
+    return Refused(f"source={found.name!r} {what}could not be opened: {_first_sentence(error)}")
 
 
 def _task(task: str | None, config: Any) -> str:
@@ -252,11 +290,11 @@ def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype
     return found
 
 
-def _device(device: str | torch.device) -> torch.device:
+def _device(device: Any) -> torch.device:
     try:
         place = torch.device(device)
         torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise Refused(f"device={str(device)!r} cannot be used here: {_first_sentence(error)}") from error
     return place
 

@@ -8,7 +8,7 @@ import html
 import inspect
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from jinja2 import TemplateError
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from explorer import adapters, budget
+from explorer import adapters, budget, quantising
 from explorer import sites as addresses
 from explorer._memory import give_back, is_large
 from explorer.acceptance import execution_device
@@ -35,6 +35,7 @@ from explorer.foreign_code import foreign_code
 from explorer.head_outs import head_outputs
 from explorer.hidden_states import hidden_state, with_state
 from explorer.inputs import prepare
+from explorer.placement import places
 from explorer.planning import Firings, check_padding, layers_of, needs_stream, plan
 from explorer.plans import Plan, Recording
 from explorer.record import Record, resolved
@@ -45,6 +46,7 @@ from explorer.trace import Trace
 
 if TYPE_CHECKING:
     from explorer.attribution import Attribution
+    from explorer.effective import Weight
     from explorer.findings import Check
     from explorer.generation import Generation
     from explorer.sampling import NextToken, Sampling
@@ -70,11 +72,12 @@ class Model:
         tokenizer: its tokenizer, or None.
         processor: what was given for text and images together: a tokenizer, a processor, or None.
         name: what people call it.
-        origin: the Python that opens it again.
+        origin: the Python that opens it again, without what was added later.
         anatomy: what it is made of.
         capabilities: what it can be asked for, and whether that was proved when it was opened.
         cautions: what a reader took on trust when it was opened, such as unpickled weights or code that came with
             the model.
+        reopen: opens the same weights in full precision, where these are quantised and the source is known.
         lock: held during a pass; one for each transformers model.
     """
 
@@ -88,6 +91,7 @@ class Model:
         self.name = name
         self.cautions = (*cautions, *foreign_code(hf, tokenizer_or_processor))
         self.origin = "explorer.attach(hf_model, tokenizer)"
+        self.reopen: Callable[[], PreTrainedModel] | None = None
         self.lock = _LOCKS.setdefault(hf, threading.RLock())
         with self.lock:
             self.anatomy: Anatomy = examine(hf)
@@ -154,6 +158,28 @@ class Model:
     def adapters(self) -> tuple[str, ...]:
         """The names of the adapters beside the weights."""
         return adapters.names(self.hf)
+
+    @property
+    def quantised(self) -> str:
+        """Such as "int8 (79% of the weights)"; empty where the weights are as they are."""
+        return quantising.described(self.hf)
+
+    def weight(self, path: str, *, adapter: Adapter = AS_IT_IS) -> Weight:
+        """The matrix (output, input) that a linear module applies, and its form.
+
+        Quantised weights are dequantised, adapters are in it, and weights that wait on the CPU or on disk are handed
+        in: the module itself is run on the unit vectors.
+
+        Args:
+            path: of the module, as in `model.hf.named_modules()`.
+            adapter: as in `trace`.
+
+        Raises:
+            Refused: there is no such module, or it is not linear.
+        """
+        from explorer.effective import weight
+
+        return weight(self, path, adapter)
 
     def add_adapter(self, source: str | Path, name: str | None = None) -> str:
         """Puts an adapter (LoRA, or what else PEFT injects into modules) beside the weights, turned off.
@@ -439,6 +465,9 @@ class Model:
     def _notes(self) -> list[str]:
         """What a reader should know beside the name, the dtype and the device."""
         notes = list(self.cautions)
+        notes += [f"weights on {', '.join(places(self.hf))}"] if places(self.hf) else []
+        if self.quantised:
+            notes.append(self.quantised)
         if self.adapters:
             on = adapters.state(self.hf).names
             held = [f"{name} (on)" if name in on else name for name in self.adapters]
@@ -518,8 +547,8 @@ class Model:
         with self.lock, torch.no_grad(), self.evaluating():
             if not moved:
                 return head_outputs(projection, given, chosen, attention.heads)
-            weight = next(projection.parameters())
-            parts = head_outputs(projection, given.to(weight.device, self.dtype), chosen, attention.heads)
+            there = given.to(execution_device(projection), self.dtype)
+            parts = head_outputs(projection, there, chosen, attention.heads)
             return parts.to(given.device, given.dtype)
 
     def replay(self, heads: Heads, received: tuple[tuple[Any, ...], dict[str, Any]]) -> Tensor:

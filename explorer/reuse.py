@@ -23,6 +23,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.utils.generic import ModelOutput
 
 from explorer.inputs import Inputs
+from explorer.placement import waits
 from explorer.planning import plan
 from explorer.plans import Plan, Recording
 from explorer.recording import recording
@@ -137,6 +138,8 @@ def _other(model: Model, earlier: Trace, state: int, edits: Sequence[Edit]) -> s
         return "the earlier trace is of another model"
     if edits or earlier.edits:
         return "one of the two passes is edited"
+    if waits(model.hf):
+        return "its weights are in several places, and whether they changed in between cannot be told"
     if earlier._state != state:
         return "the model's weights, adapters or hooks have changed since the earlier trace"
     return ""
