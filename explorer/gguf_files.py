@@ -62,12 +62,17 @@ def converted(file: Path, dtype: str, allow: Callable[[Header], None], say: Call
     Raises:
         Refused: the file is damaged, or of an architecture or a kind of quantisation that cannot be read.
     """
+    known = _remembered(file)
+    if known is not None:  # an unchanged file: what it was converted to is opened without reading it
+        target = _target(file, known, dtype)
+        if cache.verify(target):
+            return Converted(target, notes=_notes(target))
+    state = _state(file)  # before it is read: a change meanwhile is noticed the next time
     header = read_header(file)
     check_architecture(header)
     allow(header)
-    kept_as = header.exact if dtype == "auto" else dtype
-    sha256 = _sha256(file)
-    target = cache.root() / "gguf" / f"{file.stem}-{sha256[:12]}-{kept_as}-{_LAYOUT}"
+    known = known or _remember(header, state)
+    sha256, kept_as, target = known["sha256"], _kept_as(known, dtype), _target(file, known, dtype)
     if cache.verify(target):
         return Converted(target, notes=_notes(target))
     origin = {"model": file.stem, "file": str(file.resolve()), "sha256": sha256, "dtype": kept_as}
@@ -182,20 +187,40 @@ def _notes(target: Path) -> tuple[str, ...]:
     return tuple(line for line in cache.origin(target).get("notes", "").splitlines() if line)
 
 
-def _sha256(file: Path) -> str:
-    """The file's hash; computed once as long as its size and time stay as they are."""
-    status = file.stat()
-    known = {"size": status.st_size, "time": status.st_mtime_ns, "file": str(file.resolve())}
-    name = hashlib.sha256(str(file.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
-    memory = cache.root() / "gguf" / ".hashes" / f"{name}.json"
+def _kept_as(known: dict[str, str], dtype: str) -> str:
+    return known["exact"] if dtype == "auto" else dtype
+
+
+def _target(file: Path, known: dict[str, str], dtype: str) -> Path:
+    return cache.root() / "gguf" / f"{file.stem}-{known['sha256'][:12]}-{_kept_as(known, dtype)}-{_LAYOUT}"
+
+
+def _remembered(file: Path) -> dict[str, str] | None:
+    """A file's hash and exact type, as long as its size, time and place on the disk stay as they were."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = json.loads(memory.read_text("utf-8"))
-        if all(found[key] == value for key, value in known.items()):
-            return str(found["sha256"])
-    digest = cache.sha256(file)
+        found = json.loads(_memory(file).read_text("utf-8"))
+        if all(found[key] == value for key, value in _state(file).items()):
+            return {"sha256": str(found["sha256"]), "exact": str(found["exact"])}
+    return None
+
+
+def _remember(header: Header, state: dict[str, int | str]) -> dict[str, str]:
+    memory = _memory(header.file)
+    known = {"sha256": cache.sha256(header.file), "exact": header.exact}
     with contextlib.suppress(OSError):  # a cache that cannot be written costs the hash again, no more
         memory.parent.mkdir(parents=True, exist_ok=True)
         scratch = memory.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps({**known, "sha256": digest}), "utf-8")
+        scratch.write_text(json.dumps({**state, **known}), "utf-8")
         scratch.replace(memory)
-    return digest
+    return known
+
+
+def _state(file: Path) -> dict[str, int | str]:
+    status = file.stat()
+    resolved = str(file.resolve())
+    return {"size": status.st_size, "time": status.st_mtime_ns, "inode": status.st_ino, "file": resolved}
+
+
+def _memory(file: Path) -> Path:
+    name = hashlib.sha256(str(file.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    return cache.root() / "gguf" / ".hashes" / f"{name}.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,20 @@ def test_a_file_that_changed_is_converted_anew(tmp_path: Path) -> None:
     assert torch.equal(_logits(explorer.load(file).hf), _logits(first))
     write(second, file)
     assert torch.equal(_logits(explorer.load(file).hf), _logits(second))
+
+
+def test_a_file_whose_size_and_time_are_as_they_were_is_not_read_again(tmp_path: Path) -> None:
+    hf = original("llama")
+    file = write(hf, tmp_path / "model.gguf")
+    assert torch.equal(_logits(explorer.load(file).hf), _logits(hf))
+    before = file.stat()
+    with file.open("r+b") as opened:
+        opened.write(bytes(100))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert torch.equal(_logits(explorer.load(file).hf), _logits(hf))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    with pytest.raises(explorer.Refused, match="does not begin with the letters GGUF"):
+        explorer.load(file)
 
 
 _LLAMA3 = {
