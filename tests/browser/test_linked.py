@@ -95,3 +95,14 @@ def test_the_code_is_shown_as_python_gives_it(linked: Notebook) -> None:
     bench.get_by_role("button", name="Code").click()
     expect(code).to_have_count(0)
     linked.watched.assert_clean()
+
+
+def test_a_restarted_kernel_leaves_the_last_picture_and_says_so(linked: Notebook) -> None:
+    alone = alone_of(linked)
+    bars = alone.locator(".explorer-chip").count()
+    linked.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    expect(alone.locator(".explorer-status")).to_contain_text("no longer live")
+    expect(bench_of(linked).locator(".explorer-status").first).to_contain_text("no longer live")
+    expect(alone.locator(".explorer-chip")).to_have_count(bars)
+    linked.run_all()
+    expect(linked.panels.locator(".explorer-dot.is-live")).to_have_count(5, timeout=LONG_MS)

@@ -102,6 +102,21 @@ describe("the frame", () => {
     expect(el.querySelector(".explorer-status")?.textContent).toBe(words);
   });
 
+  it("says when the kernel is gone, and that it is back", async () => {
+    const el = place();
+    const model = new FakeModel({ ...common({ status: { state: "working", progress: 0.4 } }) });
+    mountPanel(Bare).render({ model, el, signal: view.signal });
+    el.classList.add("jupyter-widgets-disconnected");
+    model.tell("comm_live_update");
+    await settled();
+    expect(el.querySelector(".explorer-status")?.textContent).toContain("no longer live");
+    expect(el.querySelector("[role=progressbar]")).toBeNull();
+    el.classList.remove("jupyter-widgets-disconnected");
+    model.tell("comm_live_update");
+    await settled();
+    expect(el.querySelector(".explorer-status")?.textContent).toBe("working");
+  });
+
   it("shows progress as a line", async () => {
     const el = await shown({ status: { state: "working", progress: 0.4, progress_note: "step 20 of 50" } });
     expect(el.querySelector("[role=progressbar]")?.getAttribute("aria-valuenow")).toBe("40");

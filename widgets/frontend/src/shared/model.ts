@@ -4,6 +4,7 @@
  */
 
 import { type ReadonlySignal, signal as makeSignal } from "@preact/signals";
+import { watchConnection } from "./connection";
 import { SHARED } from "./exploration";
 import type { Theme } from "./theme";
 
@@ -52,6 +53,8 @@ export function write<S>(model: HostModel, changes: Partial<S>): void {
  * Get it with {@link useModel}; it exists once a view and ends with it.
  */
 export class PanelModel<S> {
+  /** Whether the view's kernel is there, as far as the host tells. */
+  readonly connected: ReadonlySignal<boolean>;
   readonly #host: HostModel;
   readonly #shared: HostModel;
   #settling: ReturnType<typeof setTimeout> | undefined;
@@ -74,6 +77,7 @@ export class PanelModel<S> {
   ) {
     this.#host = host;
     this.#shared = shared ?? host;
+    this.connected = watchConnection(el, host, abort);
     abort.addEventListener("abort", () => clearTimeout(this.#settling), { once: true });
   }
 

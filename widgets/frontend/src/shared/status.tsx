@@ -20,8 +20,19 @@ function words(status: Partial<Status>): string {
 
 /** The dot and the words at the right of the title, with the model's name in the tooltip. */
 export function StatusWords({ status, broken }: { status: Partial<Status>; broken: boolean }): JSX.Element {
-  const about = useModel<CommonState>().trait("about").value ?? {};
+  const panel = useModel<CommonState>();
+  const about = panel.trait("about").value ?? {};
   const model = [about.name, about.dtype, about.device].filter((part) => part).join(" · ");
+  if (!panel.connected.value) {
+    return (
+      <span class="explorer-status" title={model === "" ? undefined : model}>
+        <i class="explorer-dot is-gone" aria-hidden="true" />
+        <span role="status" title="Run the cell again to go on.">
+          no longer live: the kernel was restarted or is gone
+        </span>
+      </span>
+    );
+  }
   const state = broken ? "error" : (status.state ?? "waiting");
   return (
     <span class="explorer-status" title={model === "" ? undefined : model}>
@@ -34,7 +45,8 @@ export function StatusWords({ status, broken }: { status: Partial<Status>; broke
 /** The thin line under the title while something is computed. */
 export function StatusLine({ status }: { status: Partial<Status> }): JSX.Element {
   const { state, progress } = status;
-  if (state !== "working") return <div class="explorer-line" aria-hidden="true" />;
+  const { connected } = useModel<CommonState>();
+  if (!connected.value || state !== "working") return <div class="explorer-line" aria-hidden="true" />;
   if (typeof progress !== "number") return <div class="explorer-line is-busy" aria-hidden="true" />;
   const percent = Math.round(Math.max(0, Math.min(1, progress)) * 100);
   return (
