@@ -50,11 +50,6 @@ export class FakeModel implements HostModel {
       (callback as (value: unknown) => void)(content);
   }
 
-  /** The host tells something of its own. */
-  tell(event: string): void {
-    for (const callback of this.#listeners.get(event) ?? []) (callback as () => void)();
-  }
-
   get listening(): number {
     return [...this.#listeners.values()].reduce((sum, callbacks) => sum + callbacks.size, 0);
   }

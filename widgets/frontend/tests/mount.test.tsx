@@ -102,19 +102,28 @@ describe("the frame", () => {
     expect(el.querySelector(".explorer-status")?.textContent).toBe(words);
   });
 
-  it("says when the kernel is gone, and that it is back", async () => {
+  it("says when the kernel is gone, for good", async () => {
     const el = place();
+    const slots = new Set<(sender: unknown, status: unknown) => void>();
+    const statusChanged = {
+      connect: (slot: (sender: unknown, status: unknown) => void) => slots.add(slot),
+      disconnect: (slot: (sender: unknown, status: unknown) => void) => slots.delete(slot),
+    };
     const model = new FakeModel({ ...common({ status: { state: "working", progress: 0.4 } }) });
-    mountPanel(Bare).render({ model, el, signal: view.signal });
-    el.classList.add("jupyter-widgets-disconnected");
-    model.tell("comm_live_update");
+    const host = Object.assign(model, { widget_manager: { kernel: { statusChanged } } });
+    mountPanel(Bare).render({ model: host, el, signal: view.signal });
+    const tell = (status: string): void => slots.forEach((slot) => slot(null, status));
+    const shown = (): string | null | undefined => el.querySelector(".explorer-status")?.textContent;
+    tell("busy");
     await settled();
-    expect(el.querySelector(".explorer-status")?.textContent).toContain("no longer live");
+    expect(shown()).toBe("working");
+    tell("restarting");
+    tell("idle");
+    await settled();
+    expect(shown()).toContain("no longer live");
     expect(el.querySelector("[role=progressbar]")).toBeNull();
-    el.classList.remove("jupyter-widgets-disconnected");
-    model.tell("comm_live_update");
-    await settled();
-    expect(el.querySelector(".explorer-status")?.textContent).toBe("working");
+    view.abort();
+    expect(slots.size).toBe(0);
   });
 
   it("shows progress as a line", async () => {

@@ -19,6 +19,8 @@ export interface HostModel {
   on(event: string, callback: (...values: never[]) => void): void;
   off(event: string, callback: (...values: never[]) => void): void;
   send(content: unknown): void;
+  /** What made the model, where the host is Jupyter. */
+  readonly widget_manager?: unknown;
 }
 
 /**
@@ -77,7 +79,7 @@ export class PanelModel<S> {
   ) {
     this.#host = host;
     this.#shared = shared ?? host;
-    this.connected = watchConnection(el, host, abort);
+    this.connected = watchConnection(host, abort);
     abort.addEventListener("abort", () => clearTimeout(this.#settling), { once: true });
   }
 
