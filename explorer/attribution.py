@@ -23,6 +23,7 @@ from explorer.tokens import Token, Tokens, labels, read_text
 if TYPE_CHECKING:
     import pandas as pd
 
+    from explorer.absent import AbsentModel
     from explorer.model import Model
 
 METHODS = ("input_x_gradient", "integrated_gradients")
@@ -167,7 +168,7 @@ def attribute(
     )
 
 
-def token_id(model: Model, token: str | int, argument: str) -> int:
+def token_id(model: Model | AbsentModel, token: str | int, argument: str) -> int:
     """The id of a token given as an id or as text that is exactly one token.
 
     Raises:

@@ -61,6 +61,10 @@ class SavedTrace(Trace):
 
     What was recorded, attention weights that follow from it, and the logits after the last position are there. What
     needs the model's weights is there if it was included, or if the model was given.
+
+    Attributes:
+        path: the file, as it was named when it was opened.
+        absent: what stands in the model's place; None where the model was given.
     """
 
     def __init__(self, found: Content, model: Model | None) -> None:
@@ -69,7 +73,8 @@ class SavedTrace(Trace):
             found.provenance.model, found.anatomy, found.labels, found.vocabulary, found.provenance.dtype
         )
         super().__init__(source, found.inputs, found.recording, pass_logits, found.edits)
-        self._absent = source if isinstance(source, AbsentModel) else None
+        self.path = found.path
+        self.absent = source if isinstance(source, AbsentModel) else None
         if model is not None:
             self._adapted = _adapted(found, model)
         self.seed = found.provenance.seed
@@ -121,10 +126,10 @@ class SavedTrace(Trace):
 
     def lens(self, *, layers: Chosen = None, positions: Chosen = None, k: int = 5) -> pd.DataFrame:
         """What each layer would say next, where it was included or the model was given; see `explorer.lens.lens`."""
-        if self._absent is None:
+        if self.absent is None:
             return super().lens(layers=layers, positions=positions, k=k)
         if "lens.ids" not in self._computed:
-            self._absent.refuse("Rows of the lens", "lens")
+            self.absent.refuse("Rows of the lens", "lens")
         import pandas as pd
 
         ids, shares = (self._computed[f"lens.{name}"] for name in ("ids", "probabilities"))
@@ -150,8 +155,8 @@ class SavedTrace(Trace):
         Raises:
             Refused: none was.
         """
-        if self._absent is not None:
-            self._absent.refuse("This and all that runs a pass")
+        if self.absent is not None:
+            self.absent.refuse("This and all that runs a pass")
         return super().model
 
     @property
@@ -162,7 +167,7 @@ class SavedTrace(Trace):
     @contextmanager
     def as_it_ran(self) -> Iterator[None]:
         """As for any trace; without the model there is nothing to lock, and whatever needs it is refused inside."""
-        if self._absent is not None:
+        if self.absent is not None:
             yield
             return
         with super().as_it_ran():
@@ -175,7 +180,7 @@ class SavedTrace(Trace):
         if site.address in self._computed:
             return True
         late = site.part == "logits" or site.part.endswith(".head_out")
-        if late and self._absent is not None:
+        if late and self.absent is not None:
             return False
         return super()._holds(site)
 

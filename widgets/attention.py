@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import traitlets
 
 from explorer import Refused, Trace
+from explorer.anatomy import Stack
 from widgets import wire
 from widgets.connection import asset, guarded
 from widgets.panel import Panel
@@ -49,34 +51,47 @@ class AttentionPanel(Panel):
     def _selection_changed(self, change: Any) -> None:
         before = change["old"] if isinstance(change["old"], Selection) else Selection()
         if (before.layer, before.heads) != (change["new"].layer, change["new"].heads) and self._trace is not None:
-            self._submit("matrix", lambda _job: self._publish_matrix(self._number))
+            self._submit("matrix", lambda _job: self._show_matrix())
+
+    def close(self) -> None:
+        """Closes the view and lets go of its trace."""
+        super().close()
+        self._trace = None
 
     def _draw(self, _job: Job, number: int) -> None:
-        if not self.model.anatomy.routes_attention:
-            raise Refused(f"{self.model.name} has no attention to show: {self.model.anatomy.missing}.")
+        facts = self.exploration.source.facts
+        stack = facts.anatomy.stack
+        if not facts.anatomy.routes_attention or stack is None:
+            raise Refused(f"{facts.name} has no attention to show: {facts.anatomy.missing}.")
         trace = self.exploration.trace()
-        view = self._picture(trace, number)
+        missing = _missing(trace, stack)
+        view = self._picture(trace, stack, missing, number)
         self._trace = trace
         chosen = self.selection
         fits = all(position is None or position < len(trace) for position in (chosen.query, chosen.key))
         if not fits:
+            chosen = Selection(chosen.layer, chosen.heads)
+        if chosen.layer in missing:
+            there = next(layer for layer, heads in enumerate(stack.heads) if heads and layer not in missing)
+            chosen = Selection(there, (0,), chosen.query, chosen.key)
+        if chosen != self.selection:
             with self.exploration.adjusting():
-                self._publish(selection=Selection(chosen.layer, chosen.heads))
+                self._publish(selection=chosen)
         self._publish(view=view)
         self._publish_matrix(number)
 
-    def _picture(self, trace: Trace, number: int) -> dict[str, Any]:
-        stack = self.model.anatomy.stack
-        assert stack is not None  # routes_attention was asked
+    def _picture(self, trace: Trace, stack: Stack, missing: Sequence[int], number: int) -> dict[str, Any]:
         length = len(trace)
         rows: list[int] | None = None
         if length > _ALL_ROWS_UP_TO:
             rows = torch.linspace(0, length - 1, _SAMPLED_ROWS).round().long().tolist()
         notes = self._notes(trace.tokens)
+        if missing:
+            notes = [*notes, f"The attention of these layers was not recorded: {', '.join(map(str, missing))}."]
         side = len(wire.block_starts(length, _THUMBNAIL_CELLS))
         grid = torch.zeros(len(stack.layers), max(stack.heads), min(side, _THUMBNAIL_CELLS), side)
         for layer, heads in enumerate(stack.heads):
-            if not heads:
+            if not heads or layer in missing:
                 continue
             pattern = trace.pattern(layer, queries=rows)[0]
             if not torch.isfinite(pattern).all():
@@ -90,12 +105,21 @@ class AttentionPanel(Panel):
             "notes": notes,
             "layers": len(stack.layers),
             "heads": max(stack.heads),
-            "heads_per_layer": list(stack.heads),
+            "heads_per_layer": [0 if layer in missing else heads for layer, heads in enumerate(stack.heads)],
             "positions": length,
             "grid": wire.array(wire.unit_bytes(grid)),
             "grid_max_error": 1 / 510,
             "queries_sampled": None if rows is None else len(rows),
         }
+
+    def _show_matrix(self) -> None:
+        """The chosen head's weights; where the trace has none, the sentence that says so until another is chosen."""
+        try:
+            self._publish_matrix(self._number)
+        except Refused as error:
+            self._refused(error)
+        else:
+            self._accepted()
 
     def _publish_matrix(self, number: int) -> None:
         trace, chosen = self._trace, self.selection
@@ -119,3 +143,18 @@ class AttentionPanel(Panel):
                 "block": block,
             }
         )
+
+
+def _missing(trace: Trace, stack: Stack) -> list[int]:
+    """The layers whose attention weights are not in a trace.
+
+    Raises:
+        Refused: those of all layers are missing.
+    """
+    there = set(trace.sites())
+    routed = [layer for layer, heads in enumerate(stack.heads) if heads]
+    missing = [layer for layer in routed if f"{stack.prefix}layers.{layer}.attn.pattern" not in there]
+    if missing == routed:
+        trace.pattern(missing[0], heads=[0], queries=[0])  # says what to record
+        return []
+    return missing

@@ -6,8 +6,8 @@ from typing import Any
 
 import traitlets
 
-from explorer import Attribution, Refused, Tokens
-from explorer.attribution import METHODS, attribute, token_id
+from explorer import Attribution, Model, Refused, Tokens
+from explorer.attribution import METHODS, attribute
 from explorer.edits import Edit
 from explorer.tokens import labels
 from widgets import wire
@@ -25,7 +25,7 @@ class AttributionPanel(Panel):
     """The likeliest next tokens, and what in the prompt speaks for or against the chosen one.
 
     Input x gradient is there at once; integrated gradients follow in the background, with their convergence
-    delta.
+    delta. Of a saved trace without its model only the likeliest tokens are shown, and why there is no more.
 
     Attributes:
         method: which result is shown, "input_x_gradient" or "integrated_gradients".
@@ -55,7 +55,7 @@ class AttributionPanel(Panel):
             self._publish(target_error="")
             return
         try:
-            chosen = token_id(self.model, change["new"], "target")
+            chosen = self.exploration.source.token_id(change["new"], "target")
         except Refused as error:
             self._publish(target_error=str(error))
             return
@@ -72,27 +72,36 @@ class AttributionPanel(Panel):
         if self.target is None and against == target:  # the prompt changed; asking "why this and not this" is empty
             against = None
             notes = ["The token to compare with is now the likeliest itself, so the likeliest is explained alone."]
-        result = attribute(self.model, text, target, against, METHODS[0], edits=edits)
-        picture = {
+        tokenizer = self.exploration.source.facts.tokenizer
+        asked = [target] if against is None else [target, against]
+        names = labels(tokenizer, [*likeliest["id"].tolist(), *asked])
+        picture: dict[str, Any] = {
             "request": number,
-            "tokens": wire.tokens(result.tokens),
-            "notes": [*self._notes(result.tokens), *notes],
+            "tokens": wire.tokens(text),
+            "notes": [*self._notes(text), *notes],
             "next": [
                 {**wire.token(token), "probability": float(probability)}
-                for token, probability in zip(
-                    labels(self.model.tokenizer, likeliest["id"].tolist()), likeliest["probability"], strict=True
-                )
+                for token, probability in zip(names[: -len(asked)], likeliest["probability"], strict=True)
             ],
-            "target": wire.token(result.target),
-            "against": None if result.against is None else wire.token(result.against),
+            "target": wire.token(names[-len(asked)]),
+            "against": None if against is None else wire.token(names[-1]),
+            "unavailable": "",
         }
+        try:
+            model = self.exploration.source.model_for("The gradients of attribution")
+        except Refused as error:
+            self.results = {}
+            self._publish(view={**picture, "unavailable": str(error), "results": {}})
+            return
+        result = attribute(model, text, target, against, METHODS[0], edits=edits)
         self.results = {METHODS[0]: result}
         self._publish(view={**picture, "results": self._results_on_the_wire()})
-        self._submit("refine", lambda _job: self._refine(picture, text, target, against, edits), background=True)
+        self._submit("refine", lambda _job: self._refine(picture, model, text, target, against, edits), background=True)
 
     def _refine(
         self,
         picture: dict[str, Any],
+        model: Model,
         text: Tokens,
         target: int,
         against: int | None,
@@ -101,7 +110,7 @@ class AttributionPanel(Panel):
         """Integrated gradients for a picture that is already shown."""
         live = self.status
         for steps in _STEPS:
-            result = attribute(self.model, text, target, against, METHODS[1], edits=edits, steps=steps)
+            result = attribute(model, text, target, against, METHODS[1], edits=edits, steps=steps)
             if picture["request"] != self._number:
                 return
             self.results = {**self.results, METHODS[1]: result}

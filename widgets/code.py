@@ -18,18 +18,20 @@ _WIDTH = 100
 
 
 def code_of(exploration: Exploration, tensors: str | None) -> str:
-    """Lines that open the model and make the exploration; see `Exploration.code`."""
+    """Lines that open the model or trace and make the exploration; see `Exploration.code`."""
     from widgets.shared import STATE
 
     plain: dict[str, Any] = exploration.trait_defaults()
+    brings = exploration.source.brings
+    variable, opened = exploration.source.opening(exploration.text, exploration.special_tokens)
     held: dict[str, Tensor] = {}
-    edits = [_edit(edit, held) for edit in exploration.edits]
+    edits = [] if "edits" in brings else [_edit(edit, held) for edit in exploration.edits]
     if held and tensors is None:
         raise Refused("The edits hold tensors, which are no text; give tensors= a path where they are saved.")
     arguments = []
     for name in STATE:
         value = getattr(exploration, name)
-        if value == plain[name] or name in ("text", "edits"):
+        if value == plain[name] or name in ("text", "edits", *brings):
             continue
         if name == "settings":
             settings = {key: one for key, one in value.items() if one != plain[name][key]}
@@ -40,9 +42,9 @@ def code_of(exploration: Exploration, tensors: str | None) -> str:
             arguments.append(f"{name}={pprint.pformat(value, width=_WIDTH, sort_dicts=False)}")
     if edits:
         arguments.append(f"edits=({', '.join(edits)},)")
-    text = () if exploration.messages is not None else (repr(exploration.text),)
-    body = "".join(f"    {argument},\n" for argument in ("model", *text, *arguments))
-    lines = [*_imports(exploration, bool(held)), "", f"model = {exploration.model.origin}"]
+    text = () if exploration.messages is not None or "text" in brings else (repr(exploration.text),)
+    body = "".join(f"    {argument},\n" for argument in (variable, *text, *arguments))
+    lines = [*_imports(exploration, bool(held)), "", f"{variable} = {opened}"]
     if held:
         from safetensors.torch import save_file
 
@@ -53,7 +55,8 @@ def code_of(exploration: Exploration, tensors: str | None) -> str:
 
 def _imports(exploration: Exploration, tensors: bool) -> list[str]:
     plain: dict[str, Any] = exploration.trait_defaults()
-    names = sorted({type(edit).__name__ for edit in exploration.edits})
+    edits = () if "edits" in exploration.source.brings else exploration.edits
+    names = sorted({type(edit).__name__ for edit in edits})
     names += ["Sampling"] if exploration.settings != plain["settings"] else []
     chosen = ["Exploration"]
     chosen += ["Selection"] if exploration.selection != plain["selection"] else []

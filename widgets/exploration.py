@@ -12,8 +12,7 @@ from typing import Any
 import traitlets
 
 from explorer import Model, Refused, Tokens, Trace
-from explorer.attribution import token_id
-from explorer.planning import plan
+from explorer.saved import SavedTrace
 from explorer.sites import chosen_stack
 from explorer.tokens import well_formed
 from widgets.code import code_of
@@ -21,19 +20,24 @@ from widgets.connection import Connected
 from widgets.edits import from_wire
 from widgets.history import History
 from widgets.reading import Reading
+from widgets.saved import Saved
 from widgets.selection import Selection
-from widgets.shared import DEFAULT_TEXT, STATE, Shared, as_edits, as_position, as_settings
+from widgets.shared import STATE, Shared, as_position, as_settings
+from widgets.source import Source
 
 
 class Exploration(Shared, Connected):
     """A model, a text and everything that is asked about them; panels given the same one are linked.
+
+    A trace may be given in the model's place: its text and edits are then what is explored first. Where it was opened
+    from a file without its model they stay, and what needs the model's weights is refused.
 
     It is a widget without a view: panels hold it by reference and read it in the browser, so that they follow each
     other also while the kernel is busy. Every attribute is a trait: settable, observable, and linkable with
     `ipywidgets.link`, `jslink` and, by way of `value`, `interactive_output`.
 
     Attributes:
-        model: the model.
+        source: the model or saved trace that panels ask.
         value: all of the state as one dictionary; setting it sets everything it names.
         can_undo: whether there is a step to undo.
         can_redo: whether there is a step to do again.
@@ -46,27 +50,34 @@ class Exploration(Shared, Connected):
     can_undo = traitlets.Bool(False).tag(sync=True)
     can_redo = traitlets.Bool(False).tag(sync=True)
 
-    def __init__(self, model: Model, text: str = DEFAULT_TEXT, **state: Any) -> None:
-        if not isinstance(model, Model):
-            raise TypeError(f"model is a {type(model).__name__}; an exploration takes what explorer.load() returns.")
-        self.model = model
+    def __init__(self, model: Model | Trace, text: str | None = None, **state: Any) -> None:
+        self.source = _source_of(model)
         self._replaced = ("", 0)
-        self._reading = Reading(model)
         self._tokens: tuple[tuple[str, bool], Tokens] | None = None
         self._history = History()
         self._quiet = 0
         self._saying = False
         self._panels: weakref.WeakSet[Any] = weakref.WeakSet()
         self._ready = False
+        state = {**self.source.begins, **({} if text is None else {"text": text}), **state}
         messages = state.pop("messages", None)
         if "sampling" in state:
             state["settings"] = as_settings(state.pop("sampling"))
-        super().__init__(text=text, **state)
+        super().__init__(**state)
         self._before = self._state()
         self._ready = True
         with self.adjusting():
             self.messages = messages
         self.value = self._state()
+
+    @property
+    def model(self) -> Model:
+        """The model.
+
+        Raises:
+            Refused: a saved trace is explored without it.
+        """
+        return self.source.model_for("This and all that runs a pass")
 
     @property
     def lock(self) -> threading.RLock:
@@ -87,7 +98,7 @@ class Exploration(Shared, Connected):
         """
         wanted = (self.text, self.special_tokens)
         if self._tokens is None or self._tokens[0] != wanted:
-            self._tokens = (wanted, self.model.read(*wanted))
+            self._tokens = (wanted, self.source.tokens(*wanted))
         return self._tokens[1]
 
     def trace(self) -> Trace:
@@ -96,7 +107,7 @@ class Exploration(Shared, Connected):
         Raises:
             Refused: the model cannot read the text, or an edit cannot be made.
         """
-        return self._reading.trace(self.tokens, self.edits)
+        return self.source.trace(self.tokens, self.edits)
 
     def undo(self) -> None:
         """Goes back to the state before the last step; typing without a pause is one step."""
@@ -132,8 +143,8 @@ class Exploration(Shared, Connected):
         """Closes the panels that show it and drops its trace."""
         for panel in list(getattr(self, "_panels", ())):
             panel.close()
-        if hasattr(self, "_reading"):
-            self._reading.drop()
+        if hasattr(self, "source"):
+            self.source.drop()
         super().close()
 
     def join(self, panel: Any) -> None:
@@ -220,24 +231,21 @@ class Exploration(Shared, Connected):
             text, replaced = well_formed(value)
             if replaced or text != self._replaced[0]:  # panels have what was replaced checked once more
                 self._replaced = (text, replaced)
-            return text
-        if name == "messages" and value is not None:
-            self.model.chat_text(value)
-        elif name == "edits":
-            value = as_edits(value)
-            plan(self.model.anatomy, record=[], edits=value)  # refuses sites that there are not
-        elif name in ("target", "against") and value is not None:
-            return token_id(self.model, value, name)
-        elif name == "position":
-            return as_position(name, value, self._reading.length(self.text))
-        elif name == "selection":
+            return self.source.checked(name, text)
+        if name in ("messages", "edits", "special_tokens"):
+            return self.source.checked(name, value)
+        if name in ("target", "against") and value is not None:
+            return self.source.token_id(value, name)
+        if name == "position":
+            return as_position(name, value, self.source.length(self.text))
+        if name == "selection":
             self._check_selection(value)
         elif name == "settings":
             return as_settings(value)
         return value
 
     def _check_selection(self, chosen: Selection) -> None:
-        anatomy = self.model.anatomy
+        anatomy = self.source.facts.anatomy
         if not anatomy.stacks or chosen.layer is None:
             return
         stack = chosen_stack(chosen.stack, anatomy)
@@ -248,14 +256,14 @@ class Exploration(Shared, Connected):
         if chosen.heads is not None and heads and max(chosen.heads) >= heads:
             raise Refused(f"heads={chosen.heads} are out of range: layer {chosen.layer} has heads 0 to {heads - 1}.")
         for name in ("query", "key"):
-            as_position(name, getattr(chosen, name), self._reading.length(self.text))
+            as_position(name, getattr(chosen, name), self.source.length(self.text))
 
     def __repr__(self) -> str:
         plain: dict[str, Any] = self.trait_defaults()
         changed = [
             f"{name}={getattr(self, name)!r}" for name in STATE if name != "text" and getattr(self, name) != plain[name]
         ]
-        return f"Exploration({', '.join([self.model.name, repr(self.text[:60]), *changed])})"
+        return f"Exploration({', '.join([self.source.facts.name, repr(self.text[:60]), *changed])})"
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -263,4 +271,14 @@ class Exploration(Shared, Connected):
             f"{html.escape(repr(getattr(self, name)))}</td></tr>"
             for name in STATE
         )
-        return f"<b>Exploration of {html.escape(self.model.name)}</b><table>{rows}</table>"
+        return f"<b>Exploration of {html.escape(self.source.facts.name)}</b><table>{rows}</table>"
+
+
+def _source_of(given: Model | Trace) -> Source:
+    if isinstance(given, SavedTrace) and given.absent is not None:
+        return Saved(given, given.absent)
+    if isinstance(given, Trace):
+        return Reading(given.model, given)
+    if isinstance(given, Model):
+        return Reading(given)
+    raise TypeError(f"model is a {type(given).__name__}; what explorer.load() returns is needed, or a trace.")

@@ -9,11 +9,11 @@ from typing import Any
 import anywidget
 import traitlets
 
-from explorer import ExplorerError, Model, Tokens
+from explorer import ExplorerError, Model, Tokens, Trace
 from widgets.connection import Connected, described
 from widgets.exploration import Exploration
 from widgets.shared import SHARED, Shared
-from widgets.worker import Job, worker_of
+from widgets.worker import Job
 
 
 class Panel(Shared, Connected):
@@ -46,16 +46,17 @@ class Panel(Shared, Connected):
     view = traitlets.Dict().tag(sync=True)
     embedded = traitlets.Bool(False).tag(sync=True)
 
-    def __init__(self, model: Model | Exploration, text: str | None = None, **traits: Any) -> None:
-        if not isinstance(model, Model | Exploration):
+    def __init__(self, model: Model | Trace | Exploration, text: str | None = None, **traits: Any) -> None:
+        if not isinstance(model, Model | Trace | Exploration):
             raise TypeError(
-                f"model is a {type(model).__name__}; a panel takes what explorer.load() returns, or an Exploration."
+                f"model is a {type(model).__name__}; a panel takes what explorer.load() returns, a trace, or an "
+                "Exploration."
             )
         shared = {name: traits.pop(name) for name in SHARED if name in traits}
         if text is not None:
             shared["text"] = text
-        own = isinstance(model, Model)
-        exploration = Exploration(model) if isinstance(model, Model) else model
+        own = not isinstance(model, Exploration)
+        exploration = model if isinstance(model, Exploration) else Exploration(model)
         try:
             for name, value in shared.items():
                 setattr(exploration, name, value)
@@ -66,18 +67,18 @@ class Panel(Shared, Connected):
             raise
 
     def _begin(self, exploration: Exploration, own: bool, traits: dict[str, Any]) -> None:
-        self.model = model = exploration.model
+        facts = exploration.source.facts
         self._own = own
-        self._worker = worker_of(model.hf, model.name)
+        self._worker = exploration.source.worker()
         self._number = 0
         self._before_refusal: dict[str, Any] | None = None
         self._ready = False
         self._state_of: Exploration = exploration
-        about = {"name": model.name, "dtype": str(model.dtype).removeprefix("torch."), "device": str(model.device)}
+        about = {"name": facts.name, "dtype": str(facts.dtype).removeprefix("torch."), "device": str(facts.device)}
         super().__init__(
             exploration.lock,
             exploration=exploration,
-            about={**about, "context": model.context},
+            about={**about, "context": facts.context},
             **{name: getattr(exploration, name) for name in SHARED},
             **traits,
         )

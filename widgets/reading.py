@@ -1,23 +1,81 @@
-"""The pass over the text that is explored: run once for all panels, and only over what is new."""
+"""A model that is explored: one pass over the text for all panels, and only over what is new."""
 
 from __future__ import annotations
 
 import threading
 from typing import Any
 
-from explorer import Model, Tokens, Trace
+from explorer import Model, Refused, Tokens, Trace, adapters
+from explorer.attribution import token_id
 from explorer.edits import Edit
+from explorer.planning import chosen_sites, plan
+from explorer.provenance import changed_since
 from explorer.reuse import state_of
+from explorer.tokens import well_formed
+from widgets.shared import as_edits
+from widgets.source import Source
+from widgets.worker import Worker, worker_of
 
 
-class Reading:
-    """The newest trace of what is explored, made when the first panel asks for it."""
+class Reading(Source):
+    """A model, and the newest trace of what is explored, made when the first panel asks for it.
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    Args:
+        model: the model.
+        trace: a trace that it made. The exploration begins with its text and edits; it is shown itself where it
+            recorded all that panels read and the model has not changed since, else the pass is run again.
+    """
+
+    def __init__(self, model: Model, trace: Trace | None = None) -> None:
+        self.facts = self._model = model
         self._making = threading.Lock()  # a cell may ask while the worker computes the very same
         self._trace: Trace | None = None
         self._known: tuple[Any, ...] | None = None
+        self._given: tuple[tuple[str, bool], Tokens] | None = None  # ids need not be those that their text gives
+        self.begins = {}
+        if trace is not None:
+            self._begin(model, trace, shown_tokens(trace))
+
+    def _begin(self, model: Model, trace: Trace, tokens: Tokens) -> None:
+        if "pixel_values" in trace._inputs.arguments:
+            raise Refused("This trace is of a text with images, and panels give the model text alone.")
+        with model.lock, adapters.using(model.hf, adapters.AS_IT_IS) as now:
+            if now.names != trace.adapters:
+                raise Refused(
+                    f"This trace ran with the adapters {list(trace.adapters)}, and {model.name} has "
+                    f"{list(now.names)} on; panels run it as it is, so turn on those of the trace first."
+                )
+        text = well_formed(tokens.source if tokens.source is not None else tokens.text)[0]
+        special = self._typed(text, False) != tokens.ids or self._typed(text, True) == tokens.ids
+        self.begins = {"text": text, "special_tokens": special, "edits": trace.edits}
+        self._given = ((text, special), tokens)
+        read = {site.address for site in chosen_sites(model.anatomy, None)}
+        if trace.positions is None and read <= set(trace.sites()) and not changed_since(trace):
+            self._trace = trace
+            self._known = (tokens, tokens.text, trace.edits, state_of(model.hf))
+
+    def _typed(self, text: str, special_tokens: bool) -> list[int] | None:
+        """The ids that a text gives, or None where it cannot be read."""
+        try:
+            return self._model.read(text, special_tokens).ids
+        except Refused:
+            return None
+
+    def model_for(self, what: str) -> Model:
+        return self._model
+
+    def checked(self, name: str, value: Any) -> Any:
+        if name == "messages" and value is not None:
+            self._model.chat_text(value)
+        elif name == "edits":
+            value = as_edits(value)
+            plan(self._model.anatomy, record=[], edits=value)  # refuses sites that there are not
+        return value
+
+    def tokens(self, text: str, special_tokens: bool) -> Tokens:
+        if self._given is not None and self._given[0] == (text, special_tokens):
+            return self._given[1]
+        return self._model.read(text, special_tokens)
 
     def trace(self, tokens: Tokens, edits: tuple[Edit, ...]) -> Trace:
         """The trace of a text under edits; run anew where text, edits or the model's own state changed.
@@ -36,10 +94,32 @@ class Reading:
             return self._trace
 
     def length(self, text: str) -> int | None:
-        """How many positions a text has, where it has been read."""
         trace = self._trace
         return len(trace) if trace is not None and trace.batch and trace.tokens.source == text else None
 
+    def token_id(self, token: str | int, argument: str) -> int:
+        return token_id(self._model, token, argument)
+
+    def worker(self) -> Worker:
+        return worker_of(self._model.hf, self._model.name)
+
+    def opening(self, text: str, special_tokens: bool) -> tuple[str, str]:
+        given = self._given
+        if given is not None and given[0] == (text, special_tokens) and self._typed(*given[0]) != given[1].ids:
+            raise Refused("These token ids are not those that their text gives, so no text makes this exploration.")
+        return "model", self._model.origin
+
     def drop(self) -> None:
-        """Gives the memory back."""
         self._trace = self._known = None
+
+
+def shown_tokens(trace: Trace) -> Tokens:
+    """The tokens of a trace that panels can show.
+
+    Raises:
+        Refused: it holds no text, several, or a decoder's text beside it.
+    """
+    if len(trace.batch) != 1 or trace.decoder:
+        texts = f"{len(trace.batch)} texts" if not trace.decoder else "a decoder's text beside its own"
+        raise Refused(f"This trace holds {texts}; panels show a trace of one text.")
+    return trace.tokens

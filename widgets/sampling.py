@@ -15,7 +15,7 @@ from widgets.panel import Panel
 from widgets.worker import Job
 
 if TYPE_CHECKING:
-    from explorer import Step
+    from explorer import Model, Step
 
 # Enough for every row the browser shows, also those around the line of a top-k of 50.
 _BARS = 64
@@ -55,16 +55,21 @@ class SamplingPanel(Panel):
             self._worker.cancel(self, "generate")
 
     def generate(self, max_new_tokens: int = 40) -> None:
-        """Writes on from the prompt with the present settings; the panel shows each token as it comes."""
+        """Writes on from the prompt with the present settings; the panel shows each token as it comes.
+
+        Raises:
+            Refused: `max_new_tokens` is out of range, or a saved trace is shown without its model.
+        """
         if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int):
             raise TypeError(f"max_new_tokens={max_new_tokens!r} is no whole number.")
         if not 1 <= max_new_tokens <= _LONGEST:
             raise Refused(f"max_new_tokens={max_new_tokens} is out of range; use 1 to {_LONGEST}.")
+        model = self.exploration.source.model_for("New tokens")
         self._runs += 1
         run, settings = self._runs, self.sampling
         working = {**self._status("working", progress=0.0, progress_note="generating"), "ms": self.status.get("ms")}
         self._publish(status=working, generated=self._run_state(run, "running", "", [], settings))
-        self._submit("generate", lambda job: self._write(job, run, settings, max_new_tokens), background=True)
+        self._submit("generate", lambda job: self._write(job, model, run, settings, max_new_tokens), background=True)
 
     def stop(self) -> None:
         """Ends a running generation after the token it is at."""
@@ -73,6 +78,7 @@ class SamplingPanel(Panel):
     def _draw(self, _job: Job, number: int) -> None:
         trace = self.exploration.trace()
         tokens = trace.tokens
+        tokenizer = self.exploration.source.facts.tokenizer
         row = trace.next_token(-1 if self.position is None else self.position)
         prompt = torch.tensor(sorted(set(tokens.ids)))
         # A repetition penalty moves only the prompt's own tokens, so these ids can fill every bar there is.
@@ -86,9 +92,7 @@ class SamplingPanel(Panel):
                 "prompt_ids": wire.array(prompt),
                 "logits": wire.array(row.logits),
                 "label_ids": wire.array(ids),
-                "labels": [
-                    {"text": label.text, "kind": label.kind} for label in labels(self.model.tokenizer, ids.tolist())
-                ],
+                "labels": [{"text": label.text, "kind": label.kind} for label in labels(tokenizer, ids.tolist())],
             }
         )
 
@@ -96,17 +100,20 @@ class SamplingPanel(Panel):
     def _message(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
         if content.get("type") == "generate":
             self.settings = {**self.settings, **content.get("settings", {})}
-            self.generate(content.get("max_new_tokens", 40))
+            try:
+                self.generate(content.get("max_new_tokens", 40))
+            except Refused as error:
+                self._refused(error)
         elif content.get("type") == "stop":
             self.stop()
 
-    def _write(self, job: Job, run: int, settings: Sampling, max_new_tokens: int) -> None:
+    def _write(self, job: Job, model: Model, run: int, settings: Sampling, max_new_tokens: int) -> None:
         """Generates in the worker's thread; whatever ends it, what was written stays."""
         steps: list[dict[str, Any]] = []
         state, ended = "error", "an error"
         try:
             edits = self.exploration.edits
-            writing = self.model.generate(self.exploration.tokens, settings, max_new_tokens, edits=edits)
+            writing = model.generate(self.exploration.tokens, settings, max_new_tokens, edits=edits)
             for step in writing:
                 # A piece can complete the character of earlier ones, so all are read again and the changed are sent.
                 pieces = wire.tokens(writing.tokens)

@@ -8,7 +8,7 @@ from typing import Any
 
 import traitlets
 
-from explorer import Model
+from explorer import Model, Trace
 from widgets import wire
 from widgets.attention import AttentionPanel
 from widgets.attribution import AttributionPanel
@@ -42,7 +42,7 @@ class Workbench(Panel):
 
     def __init__(
         self,
-        model: Model | Exploration,
+        model: Model | Trace | Exploration,
         text: str | None = None,
         *,
         panels: Sequence[type[Panel]] = _PANELS,

@@ -225,11 +225,11 @@ _workers: weakref.WeakKeyDictionary[Any, Worker] = weakref.WeakKeyDictionary()
 _making = threading.Lock()
 
 
-def worker_of(hf: Any, name: str) -> Worker:
-    """The worker of a transformers model, made on first use; it ends when the model is gone."""
+def worker_of(owner: Any, name: str) -> Worker:
+    """The worker of a transformers model or of a trace, made on first use; it ends when its owner is gone."""
     with _making:
-        worker = _workers.get(hf)
+        worker = _workers.get(owner)
         if worker is None:
-            worker = _workers[hf] = Worker(name)
-            weakref.finalize(hf, worker.end)
+            worker = _workers[owner] = Worker(name)
+            weakref.finalize(owner, worker.end)
         return worker

@@ -266,7 +266,7 @@ def test_own_explorations_close_with_their_panel(sample: explorer.Model) -> None
     exploration = panel.exploration
     panel.close()
     gc.collect()
-    assert exploration.comm is None or exploration._reading._trace is None
+    assert exploration.comm is None or exploration.source._trace is None
     assert before is None or len(ipywidgets.Widget._instances) == before
 
 

@@ -43,6 +43,8 @@ export interface AttributionView extends View {
   target: Choice;
   against: Choice | null;
   results: Partial<Record<Method, Result>>;
+  /** Why there are no results, where there can be none; else empty. */
+  unavailable?: string;
 }
 
 export interface State extends CommonState {
@@ -63,6 +65,7 @@ export interface AttributionPicture {
   target: Choice;
   against: Choice | null;
   results: Partial<Record<Method, Scored>>;
+  unavailable: string;
 }
 
 /**
@@ -82,7 +85,7 @@ export function readAttributionView(view: AttributionView): AttributionPicture {
     const result = view.results?.[key];
     if (result != null) results[key] = readResult(result, key, tokens);
   }
-  return { tokens, next: view.next, target: view.target, against: view.against ?? null, results };
+  return { tokens, next: view.next, target: view.target, against: view.against ?? null, results, unavailable: String(view.unavailable ?? "") };
 }
 
 function isChoice(raw: Partial<Choice> | null | undefined): raw is Choice {

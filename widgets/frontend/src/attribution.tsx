@@ -40,6 +40,16 @@ interface AnswerProps {
 }
 
 function Answer({ picture, wanted, asked }: AnswerProps): JSX.Element {
+  if (picture.unavailable !== "") {
+    return (
+      <>
+        <Question picture={picture} asked={asked} />
+        <p class="explorer-note" role="status">
+          {picture.unavailable}
+        </p>
+      </>
+    );
+  }
   const method = shownMethod(picture, wanted);
   const result = method === null ? undefined : picture.results[method];
   const old = asked.target !== picture.target.id || asked.against !== (picture.against?.id ?? null);

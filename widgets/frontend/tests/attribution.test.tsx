@@ -72,6 +72,17 @@ afterEach(() => {
   document.body.replaceChildren();
 });
 
+describe("a saved trace", () => {
+  it("shows the likeliest tokens and, in place of an answer, why there is none", async () => {
+    const why = "The gradients of attribution need the weights of SmolLM2, and this is a saved trace.";
+    await mount(traits({}, { results: {}, unavailable: why }));
+    expect(choices()).toHaveLength(NEXT.length);
+    expect(el.querySelector(".explorer-picture .explorer-note")?.textContent).toBe(why);
+    expect(el.querySelector(".explorer-attribution-answer")).toBeNull();
+    expect(el.querySelector("[role=alert]")).toBeNull();
+  });
+});
+
 describe("the question", () => {
   it("lists the likeliest next tokens with their probabilities", async () => {
     await mount();

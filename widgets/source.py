@@ -1,0 +1,89 @@
+"""What an exploration reads from: a model, which reads any text, or one trace without its model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from explorer import Model, Tokens, Trace
+    from explorer.absent import AbsentModel
+    from explorer.edits import Edit
+    from widgets.worker import Worker
+
+
+class Source(ABC):
+    """What panels ask. A source without a model answers what needs none, and says of the rest why not.
+
+    Attributes:
+        facts: name, anatomy, tokenizer, dtype, device and context, whether the weights are there or not.
+        begins: the state that an exploration of it begins with.
+        brings: names of state that its opening gives by itself.
+    """
+
+    facts: Model | AbsentModel
+    begins: dict[str, Any]
+    brings: tuple[str, ...] = ()
+
+    @abstractmethod
+    def model_for(self, what: str) -> Model:
+        """The model.
+
+        Args:
+            what: begins the sentence of the refusal: "<what> need the weights of ...".
+
+        Raises:
+            Refused: there is none.
+        """
+
+    @abstractmethod
+    def checked(self, name: str, value: Any) -> Any:
+        """A new `text`, `special_tokens`, `messages` or `edits`, as it is kept.
+
+        Raises:
+            Refused: it cannot be read or made here.
+        """
+
+    @abstractmethod
+    def tokens(self, text: str, special_tokens: bool) -> Tokens:
+        """The tokens of a text.
+
+        Raises:
+            Refused: it cannot be read.
+        """
+
+    @abstractmethod
+    def trace(self, tokens: Tokens, edits: tuple[Edit, ...]) -> Trace:
+        """The trace of a text under edits.
+
+        Raises:
+            Refused: it cannot be made.
+        """
+
+    @abstractmethod
+    def length(self, text: str) -> int | None:
+        """How many positions a text has, where it has been read."""
+
+    @abstractmethod
+    def token_id(self, token: str | int, argument: str) -> int:
+        """The id of a token given as an id or as text.
+
+        Raises:
+            Refused: it is none, or cannot be told.
+        """
+
+    @abstractmethod
+    def worker(self) -> Worker:
+        """The thread of its work, one for all panels of the same model or trace."""
+
+    @abstractmethod
+    def opening(self, text: str, special_tokens: bool) -> tuple[str, str]:
+        """The Python that opens it again: the variable's name, and the expression.
+
+        Raises:
+            Refused: no Python does.
+        """
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Gives back the memory of its trace."""
