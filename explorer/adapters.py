@@ -24,6 +24,7 @@ from explorer.errors import Refused
 _SETTINGS = ("_active_adapter", "_disable_adapters")
 _WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
+_NAMED = (nn.ModuleDict, nn.ParameterDict)
 
 
 class AsItIs(enum.Enum):
@@ -82,18 +83,19 @@ def wrapped(wrapper: nn.Module) -> nn.Module:
 
 def state(hf: nn.Module) -> State:
     """Which adapters act now."""
-    if not names(hf):
-        return State()
-    found = _settings(hf)
+    return _state(hf, _wrappers(hf)) if names(hf) else State()
+
+
+def _state(hf: nn.Module, found: Iterable[nn.Module]) -> State:
     acting: dict[str, None] = {}
-    for module, _ in found:
+    kept = []
+    for module in found:
+        kept.append((weakref.ref(module), _settings(module)))
         if not module._disable_adapters:
             on: Any = module._active_adapter
-            here = held(module)
-            acting |= {name: None for name in ([on] if isinstance(on, str) else on or ()) if name in here}
-    configs: Any = hf.peft_config
-    kept = tuple((weakref.ref(module), settings) for module, settings in found)
-    return State(tuple(acting), kept, tuple(configs.get(name) for name in acting))
+            acting |= {name: None for name in ([on] if isinstance(on, str) else on or ()) if _holds(module, name)}
+    configs: Any = getattr(hf, "peft_config", None) or {}
+    return State(tuple(acting), tuple(kept), tuple(configs.get(name) for name in acting))
 
 
 @contextmanager
@@ -115,24 +117,25 @@ def using(hf: nn.Module, adapter: Adapter | State) -> Iterator[State]:
         _check_still_there(hf, adapter)
     elif adapter is not None:
         _check_name(hf, adapter)
-    before = _settings(hf) if names(hf) else []
+    found = _wrappers(hf) if names(hf) else []
+    before = [_settings(module) for module in found]
     try:
         if isinstance(adapter, State):
-            _apply(before, adapter)
+            _apply(found, adapter)
         else:
-            _choose(before, adapter)
-        yield state(hf)
+            _choose(found, adapter)
+        yield _state(hf, found)
     finally:
-        for module, settings in before:
+        for module, settings in zip(found, before, strict=True):
             _restore(module, settings)
 
 
 def switch(hf: nn.Module, name: str) -> None:
     """Leaves one adapter on, as PEFT's `set_adapter` does; that one fails where an adapter wraps only some modules."""
     _check_name(hf, name)
-    for module, _ in _settings(hf):
+    for module in _wrappers(hf):
         _check_unmerged(module)
-        _rest(module, [name] if name in held(module) else [])
+        _rest(module, [name] if _holds(module, name) else [])
 
 
 def add(hf: Any, source: str | Path, name: str, title: str) -> None:
@@ -154,7 +157,7 @@ def add(hf: Any, source: str | Path, name: str, title: str) -> None:
         raise Refused(f"name={name!r} is taken: {title} holds the adapters {_listed(hf)}; give it another name.")
     config, weights = _read(source)
     before = dict(hf.named_modules())
-    settings = _settings(hf) if names(hf) else []
+    settings = [(module, _settings(module)) for module in _wrappers(hf)]
     trained = {id(parameter) for parameter in hf.parameters() if parameter.requires_grad}
     had = "peft_config" in hf.__dict__
     try:
@@ -173,11 +176,9 @@ def add(hf: Any, source: str | Path, name: str, title: str) -> None:
         for parameter in hf.parameters():  # PEFT freezes the model's own weights and trains the adapter's
             if parameter.is_floating_point():
                 parameter.requires_grad_(id(parameter) in trained)
-    for module in hf.modules():
-        if _wraps(module):
-            module.train(hf.training)
     known = {id(module): old for module, old in settings}
-    for module, _ in _settings(hf):
+    for module in _wrappers(hf):
+        module.train(hf.training)
         if id(module) in known:
             _restore(module, known[id(module)])
         else:
@@ -191,12 +192,16 @@ def default_name(source: str | Path) -> str:
 
 
 def _wraps(module: nn.Module) -> bool:
+    return issubclass(type(module), _kinds())
+
+
+def _kinds() -> tuple[type, ...]:
     if "peft" not in sys.modules:
-        return False
+        return ()
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper
 
-    return isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper)
+    return BaseTunerLayer, AuxiliaryTrainingWrapper
 
 
 def held(wrapper: nn.Module) -> Iterable[str]:
@@ -206,8 +211,49 @@ def held(wrapper: nn.Module) -> Iterable[str]:
     return found
 
 
-def _settings(hf: nn.Module) -> list[tuple[nn.Module, dict[str, Any]]]:
-    return [(m, {key: m.__dict__[key] for key in _SETTINGS if key in m.__dict__}) for m in hf.modules() if _wraps(m)]
+def _holds(wrapper: nn.Module, name: str) -> bool:
+    """Whether `held` has a name: asked of each wrapper in each pass, so without making a set where PEFT would."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    if type(wrapper)._get_available_adapters is not BaseTunerLayer._get_available_adapters:  # type: ignore[attr-defined]
+        return name in held(wrapper)
+    layers: Any = wrapper.adapter_layer_names
+    return any(name in part for part in map(wrapper._modules.get, layers) if isinstance(part, _NAMED))
+
+
+def _wrappers(hf: nn.Module) -> list[nn.Module]:
+    """All wrappers, those inside others too, an outer one first.
+
+    Each pass asks for them, and only what can hold a wrapper is looked into: an adapter has ten small modules of
+    its own beside each module that it changes.
+    """
+    kinds = _kinds()
+    if not kinds:
+        return []
+    wrapping: dict[type, bool] = {}
+    seen: set[int] = set()
+    found: list[nn.Module] = []
+    stack: list[nn.Module | None] = [hf]
+    while stack:
+        module = stack.pop()
+        if module is None or id(module) in seen:
+            continue
+        seen.add(id(module))
+        kind = type(module)
+        if kind not in wrapping:
+            wrapping[kind] = issubclass(kind, kinds)
+        inside = module._modules
+        if wrapping[kind]:
+            found.append(module)
+            if "base_layer" in inside and issubclass(kind, kinds[0]):
+                stack.append(inside["base_layer"])
+                continue
+        stack.extend(reversed(inside.values()))
+    return found
+
+
+def _settings(module: nn.Module) -> dict[str, Any]:
+    return {key: module.__dict__[key] for key in _SETTINGS if key in module.__dict__}
 
 
 def _restore(module: nn.Module, settings: Mapping[str, Any]) -> None:
@@ -218,19 +264,19 @@ def _restore(module: nn.Module, settings: Mapping[str, Any]) -> None:
             module.__dict__.pop(key, None)  # the class has PEFT's default
 
 
-def _choose(found: Iterable[tuple[nn.Module, Any]], name: str | None) -> None:
+def _choose(found: Iterable[nn.Module], name: str | None) -> None:
     # Not PEFT's own methods: they also change which weights are trained.
-    for module, _ in found:
+    for module in found:
         _check_unmerged(module)
-        if name is not None and name in held(module):
+        if name is not None and _holds(module, name):
             module.__dict__.update(_active_adapter=[name], _disable_adapters=False)
         else:
             _turn_off(module)
 
 
-def _apply(found: Iterable[tuple[nn.Module, Any]], then: State) -> None:
+def _apply(found: Iterable[nn.Module], then: State) -> None:
     known = {id(reference()): settings for reference, settings in then.settings}
-    for module, _ in found:
+    for module in found:
         _check_unmerged(module)
         if id(module) in known:
             _restore(module, known[id(module)])
@@ -312,12 +358,13 @@ def _check_complete(hf: nn.Module, weights: Mapping[str, Tensor], name: str) -> 
 
 def _remove(hf: Any, name: str, before: Mapping[str, nn.Module], had: bool) -> None:
     """Takes out what was injected: whole wrappers where they are new, its part where they are not."""
-    for path, module in before.items():
-        if path and _at(hf, path) is not module:
+    for path, old in before.items():
+        if path and _at(hf, path) is not old:
             parent, _, last = path.rpartition(".")
-            setattr(hf.get_submodule(parent), last, module)
-    for module in hf.modules():
-        if _wraps(module) and name in held(module):
+            setattr(hf.get_submodule(parent), last, old)
+    module: Any
+    for module in _wrappers(hf):
+        if _holds(module, name):
             module.delete_adapter(name, new_active_adapters=None) if _auxiliary(module) else module.delete_adapter(name)
     if had:
         hf.peft_config.pop(name, None)
