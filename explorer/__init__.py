@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from explorer._quiet import quieten
 from explorer.errors import Cancelled, ExplorerError, Refused
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ _HOME = {
 }
 
 __version__ = "0.1.0"
+quieten()
 __all__ = [
     "Ablate",
     "Anatomy",

@@ -196,9 +196,19 @@ class Model:
         Raises:
             Refused: it cannot be read, does not fit this model, or the name is taken; the model is then as it was.
         """
+        from explorer.light_check import checked
+
         chosen = adapters.default_name(source) if name is None else name
         with self.lock:
+            before = {path for path, _ in self.hf.named_modules()}
             adapters.add(self.hf, source, chosen, self.name)
+            if not before <= {path for path, _ in self.hf.named_modules()}:
+                # A block was wrapped as a whole, and its parts are no longer where they were found.
+                self.anatomy = examine(self.hf)
+                proved = self.capabilities.checked
+                self.capabilities = capabilities_of(self.anatomy, checked=False)
+                if proved:
+                    self.anatomy, self.capabilities = checked(self)
         return chosen
 
     @contextmanager

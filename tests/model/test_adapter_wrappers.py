@@ -18,6 +18,7 @@ IDS = torch.tensor([[3, 1, 4, 1, 5, 9]])
 CONFIGS = {
     "lora": peft.LoraConfig(r=4, target_modules=["q_proj", "o_proj", "down_proj"]),
     "block": peft.LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["mlp"]),
+    "attention": peft.LoraConfig(r=2, target_modules=["down_proj"], modules_to_save=["self_attn"]),
     "tokens": peft.LoraConfig(r=2, target_modules=["v_proj"], trainable_token_indices=[3, 5]),
     "other": peft.LoraConfig(r=2, target_modules=["v_proj", "down_proj"]),
 }
@@ -86,6 +87,24 @@ def test_a_whole_block_that_an_adapter_replaces(tmp_path: Path) -> None:
             trace[f"layers.{layer}.{part}"] for layer in range(3) for part in ("attn_out", "mlp_out")
         )
         torch.testing.assert_close(whole, trace["layers.2.resid_post"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_whole_attention_that_an_adapter_replaces_is_read_as_far_as_it_can_be(tmp_path: Path) -> None:
+    wrapped = _wrapped("attention")
+    wrapped.save_pretrained(tmp_path, selected_adapters=["attention"])
+    expected, plain = _logits(wrapped, "attention"), tiny("llama")(input_ids=IDS).logits
+    model = explorer.attach(tiny("llama"))
+    earlier = model.trace(IDS)
+    kept = earlier["layers.1.resid_post"]
+    model.add_adapter(tmp_path / "attention", "attention")
+    assert torch.equal(model.trace(IDS, adapter=None).logits, plain)
+    trace = model.trace(IDS, adapter="attention")
+    torch.testing.assert_close(trace.logits, expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(earlier["layers.1.resid_post"], kept)
+    whole = trace["layers.0.resid_pre"] + sum(
+        trace[f"layers.{layer}.{part}"] for layer in range(3) for part in ("attn_out", "mlp_out")
+    )
+    torch.testing.assert_close(whole, trace["layers.2.resid_post"], rtol=1e-4, atol=1e-5)
 
 
 def _logits(wrapped: Any, name: str) -> torch.Tensor:
