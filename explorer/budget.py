@@ -133,17 +133,24 @@ def _widths(model: Model, plan: Plan, stack: Stack, shared: bool) -> Iterator[in
     """
     prefix = stack.prefix
     own = (f"{prefix}embed", f"{prefix}final_norm")
-    named = [place for site, place in plan.places.items() if site.startswith(f"{prefix}layers.") or site in own]
+    named = [
+        (place, site.endswith(".router.weights"))
+        for site, place in plan.places.items()
+        if site.startswith(f"{prefix}layers.") or site in own
+    ]
     if shared and stack is model.anatomy.stack and model.anatomy.backbone in (*plan.outputs,) and stack.final_norm:
-        named.append(Place(stack.final_norm, "out"))  # the backbone's output, for the logits of other positions
+        named.append(
+            (Place(stack.final_norm, "out"), False)
+        )  # the backbone's output, for the logits of other positions
     same, seen = _same(stack), set[_Where]()
-    for place in named:
+    for place, of_experts in named:
         where: _Where = (place.path, place.side, place.call)
         where = same.get(where, where)
         if shared and where in seen and not place.overwritten:
             continue
         seen.add(where)
-        yield _width(model.hf.get_submodule(place.path), place, stack)
+        experts = model.anatomy.experts if of_experts else None
+        yield experts or _width(model.hf.get_submodule(place.path), place, stack)
 
 
 def _same(stack: Stack) -> dict[_Where, _Where]:
