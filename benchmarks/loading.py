@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from benchmarks import fresh
@@ -42,6 +46,53 @@ def tables(quick: bool) -> Iterator[Table]:
         over, under = [one[key] for one in ours], [one[key] for one in plain]
         found.add(name, spread(over).words(), spread(under).words(), paired(over, under).words(), rounds)
     yield found
+    yield _gguf(rounds)
+
+
+def _gguf(rounds: int) -> Table:
+    """The sample as the GGUF file it was published as: converted at the first load, read from the cache after it."""
+    found = Table(
+        "Loading a GGUF file",
+        "The sample's own file (4 bits, 98 MB), in fresh processes after these imports, in a cache of its own. The\n"
+        "first load dequantises it and keeps safetensors.",
+        ("load", "seconds", "rounds"),
+    )
+    from explorer import samples  # not above: `import explorer` is timed in this module
+
+    with tempfile.TemporaryDirectory(prefix="explorer-") as scratch:
+        say("the sample as a GGUF file, fetched once more")
+        file = samples.original(samples.SAMPLES[samples.DEFAULT], Path(scratch), say)
+        with _cache_in(scratch):
+            first = fresh.call("loading", "load_file", path=str(file))
+            later = [fresh.call("loading", "load_file", path=str(file)) for _ in range(rounds)]
+    found.add("first", f"{first:.1f}", 1)
+    found.add("second", spread(later).words(), rounds)
+    return found
+
+
+@contextlib.contextmanager
+def _cache_in(folder: str) -> Iterator[None]:
+    """The cache of the processes that are started meanwhile."""
+    from explorer import cache
+
+    before = os.environ.get(cache.ENVIRONMENT_VARIABLE)
+    os.environ[cache.ENVIRONMENT_VARIABLE] = folder
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[cache.ENVIRONMENT_VARIABLE]
+        else:
+            os.environ[cache.ENVIRONMENT_VARIABLE] = before
+
+
+def load_file(path: str) -> float:
+    """Seconds of `explorer.load(path)` after the imports."""
+    _import_all()
+    import explorer
+    from explorer import loading  # noqa: F401 - no part of the load
+
+    return seconds(explorer.load, path)
 
 
 def import_explorer() -> dict[str, float]:

@@ -13,17 +13,14 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from explorer.errors import Refused
 
 _SETTINGS = ("_active_adapter", "_disable_adapters")
-_WEIGHTS = "adapter_model.safetensors"
-_PREFIX = "base_model.model."
 _NAMED = (nn.ModuleDict, nn.ParameterDict)
 
 
@@ -83,17 +80,17 @@ def wrapped(wrapper: nn.Module) -> nn.Module:
 
 def state(hf: nn.Module) -> State:
     """Which adapters act now."""
-    return _state(hf, _wrappers(hf)) if names(hf) else State()
+    return _state(hf, all_wrappers(hf)) if names(hf) else State()
 
 
 def _state(hf: nn.Module, found: Iterable[nn.Module]) -> State:
     acting: dict[str, None] = {}
     kept = []
     for module in found:
-        kept.append((weakref.ref(module), _settings(module)))
+        kept.append((weakref.ref(module), settings_of(module)))
         if not module._disable_adapters:
             on: Any = module._active_adapter
-            acting |= {name: None for name in ([on] if isinstance(on, str) else on or ()) if _holds(module, name)}
+            acting |= {name: None for name in ([on] if isinstance(on, str) else on or ()) if holds(module, name)}
     configs: Any = getattr(hf, "peft_config", None) or {}
     return State(tuple(acting), tuple(kept), tuple(configs.get(name) for name in acting))
 
@@ -117,8 +114,8 @@ def using(hf: nn.Module, adapter: Adapter | State) -> Iterator[State]:
         _check_still_there(hf, adapter)
     elif adapter is not None:
         _check_name(hf, adapter)
-    found = _wrappers(hf) if names(hf) else []
-    before = [_settings(module) for module in found]
+    found = all_wrappers(hf) if names(hf) else []
+    before = [settings_of(module) for module in found]
     try:
         if isinstance(adapter, State):
             _apply(found, adapter)
@@ -127,68 +124,15 @@ def using(hf: nn.Module, adapter: Adapter | State) -> Iterator[State]:
         yield _state(hf, found)
     finally:
         for module, settings in zip(found, before, strict=True):
-            _restore(module, settings)
+            restore(module, settings)
 
 
 def switch(hf: nn.Module, name: str) -> None:
     """Leaves one adapter on, as PEFT's `set_adapter` does; that one fails where an adapter wraps only some modules."""
     _check_name(hf, name)
-    for module in _wrappers(hf):
+    for module in all_wrappers(hf):
         _check_unmerged(module)
-        _rest(module, [name] if _holds(module, name) else [])
-
-
-def add(hf: Any, source: str | Path, name: str, title: str) -> None:
-    """Puts an adapter beside a model's weights, turned off. Hold the lock.
-
-    Args:
-        hf: the transformers model.
-        source: a folder or Hub id with `adapter_config.json` and `adapter_model.safetensors`.
-        name: what it will be called.
-        title: what people call the model.
-
-    Raises:
-        Refused: it cannot be read, is not a kind that changes modules, or does not fit the model, which is then as
-            it was.
-    """
-    from peft import inject_adapter_in_model, set_peft_model_state_dict
-
-    if name in names(hf):
-        raise Refused(f"name={name!r} is taken: {title} holds the adapters {_listed(hf)}; give it another name.")
-    config, weights = _read(source)
-    before = dict(hf.named_modules())
-    settings = [(module, _settings(module)) for module in _wrappers(hf)]
-    trained = {id(parameter) for parameter in hf.parameters() if parameter.requires_grad}
-    had = "peft_config" in hf.__dict__
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):  # it fills in the weights at random first
-            inject_adapter_in_model(config, hf, name)
-        loaded: Any = set_peft_model_state_dict(hf, dict(weights), adapter_name=name)
-        if loaded.unexpected_keys:
-            raise ValueError(f"it changes {loaded.unexpected_keys[0]}, which the model does not have")
-        _check_complete(hf, weights, name)
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        _remove(hf, name, before, had)
-        for module, old in settings:
-            _restore(module, old)
-        raise Refused(f"adapter={str(source)!r} does not fit {title}: {_reason(error)}") from error
-    finally:
-        for parameter in hf.parameters():  # PEFT freezes the model's own weights and trains the adapter's
-            if parameter.is_floating_point():
-                parameter.requires_grad_(id(parameter) in trained)
-    known = {id(module): old for module, old in settings}
-    for module in _wrappers(hf):
-        module.train(hf.training)
-        if id(module) in known:
-            _restore(module, known[id(module)])
-        else:
-            _rest(module, [])
-    hf._hf_peft_config_loaded = True  # so that transformers' own enable_adapters and disable_adapters work
-
-
-def default_name(source: str | Path) -> str:
-    """An adapter's folder, or the last part of its Hub id, without dots, which PEFT's names cannot have."""
-    return Path(str(source)).name.replace(".", "_") or "adapter"
+        rest(module, [name] if holds(module, name) else [])
 
 
 def _wraps(module: nn.Module) -> bool:
@@ -211,7 +155,7 @@ def held(wrapper: nn.Module) -> Iterable[str]:
     return found
 
 
-def _holds(wrapper: nn.Module, name: str) -> bool:
+def holds(wrapper: nn.Module, name: str) -> bool:
     """Whether `held` has a name: asked of each wrapper in each pass, so without making a set where PEFT would."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -221,7 +165,7 @@ def _holds(wrapper: nn.Module, name: str) -> bool:
     return any(name in part for part in map(wrapper._modules.get, layers) if isinstance(part, _NAMED))
 
 
-def _wrappers(hf: nn.Module) -> list[nn.Module]:
+def all_wrappers(hf: nn.Module) -> list[nn.Module]:
     """All wrappers, those inside others too, an outer one first.
 
     Each pass asks for them, and only what can hold a wrapper is looked into: an adapter has ten small modules of
@@ -252,11 +196,13 @@ def _wrappers(hf: nn.Module) -> list[nn.Module]:
     return found
 
 
-def _settings(module: nn.Module) -> dict[str, Any]:
+def settings_of(module: nn.Module) -> dict[str, Any]:
+    """What PEFT keeps of which adapters act in a wrapper."""
     return {key: module.__dict__[key] for key in _SETTINGS if key in module.__dict__}
 
 
-def _restore(module: nn.Module, settings: Mapping[str, Any]) -> None:
+def restore(module: nn.Module, settings: Mapping[str, Any]) -> None:
+    """Puts back what `settings_of` gave."""
     for key in _SETTINGS:
         if key in settings:
             module.__dict__[key] = settings[key]
@@ -268,7 +214,7 @@ def _choose(found: Iterable[nn.Module], name: str | None) -> None:
     # Not PEFT's own methods: they also change which weights are trained.
     for module in found:
         _check_unmerged(module)
-        if name is not None and _holds(module, name):
+        if name is not None and holds(module, name):
             module.__dict__.update(_active_adapter=[name], _disable_adapters=False)
         else:
             _turn_off(module)
@@ -279,12 +225,13 @@ def _apply(found: Iterable[nn.Module], then: State) -> None:
     for module in found:
         _check_unmerged(module)
         if id(module) in known:
-            _restore(module, known[id(module)])
+            restore(module, known[id(module)])
         else:  # it came later
             _turn_off(module)
 
 
-def _rest(module: nn.Module, active: list[str]) -> None:
+def rest(module: nn.Module, active: list[str]) -> None:
+    """Leaves these adapters on in a wrapper; none for a wrapper that does nothing."""
     # Off by having none to act, and not by being disabled, so that PEFT's and transformers' set_adapter turn it on.
     module.__dict__.update(_active_adapter=active, _disable_adapters=False)
 
@@ -306,7 +253,7 @@ def _check_name(hf: nn.Module, name: str) -> None:
     if not isinstance(name, str):
         raise TypeError(f"adapter={name!r} is a {type(name).__name__}; an adapter's name or None is needed.")
     if name not in names(hf):
-        having = f"this model holds {_listed(hf)}" if names(hf) else "this model holds none; add it with add_adapter"
+        having = f"this model holds {listed(hf)}" if names(hf) else "this model holds none; add it with add_adapter"
         raise Refused(f"adapter={name!r} is not the name of an adapter: {having}.")
 
 
@@ -319,75 +266,9 @@ def _check_still_there(hf: nn.Module, then: State) -> None:
             )
 
 
-def _listed(hf: nn.Module) -> str:
+def listed(hf: nn.Module) -> str:
+    """The names of the adapters, for a sentence."""
     return ", ".join(map(repr, names(hf)))
-
-
-def _read(source: str | Path) -> tuple[Any, dict[str, Tensor]]:
-    """PEFT's description of an adapter, and its weights by the names of the model's own modules."""
-    from peft import PeftConfig
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-    from transformers.utils.hub import cached_file
-
-    where = str(source)
-    if Path(where).is_dir() and not (Path(where) / "adapter_config.json").is_file():
-        raise Refused(f"adapter={where!r} is a folder without adapter_config.json; give the folder of a saved adapter.")
-    try:
-        config = PeftConfig.from_pretrained(where)
-        weights = load_file(str(cached_file(where, _WEIGHTS)))
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise Refused(f"adapter={where!r} could not be opened ({_WEIGHTS} is needed): {_reason(error)}") from error
-    if config.is_prompt_learning or config.is_adaption_prompt:
-        raise Refused(
-            f"adapter={where!r} is of the kind {config.peft_type.value}, which adds positions of its own to a text; "
-            "adapters that change modules, such as LoRA, can be used."
-        )
-    config.inference_mode = True
-    return config, {key.removeprefix(_PREFIX): value for key, value in weights.items()}
-
-
-def _check_complete(hf: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    from peft import get_peft_model_state_dict
-
-    needed = get_peft_model_state_dict(hf, adapter_name=name, save_embedding_layers=False)
-    absent = sorted(set(needed) - set(weights))
-    if absent:
-        raise ValueError(f"its file has no weights for {absent[0]}, one of {len(absent)} that it needs")
-
-
-def _remove(hf: Any, name: str, before: Mapping[str, nn.Module], had: bool) -> None:
-    """Takes out what was injected: whole wrappers where they are new, its part where they are not."""
-    for path, old in before.items():
-        if path and _at(hf, path) is not old:
-            parent, _, last = path.rpartition(".")
-            setattr(hf.get_submodule(parent), last, old)
-    module: Any
-    for module in _wrappers(hf):
-        if _holds(module, name):
-            module.delete_adapter(name, new_active_adapters=None) if _auxiliary(module) else module.delete_adapter(name)
-    if had:
-        hf.peft_config.pop(name, None)
-    else:
-        hf.__dict__.pop("peft_config", None)
-
-
-def _auxiliary(module: nn.Module) -> bool:
-    from peft.utils.other import AuxiliaryTrainingWrapper
-
-    return isinstance(module, AuxiliaryTrainingWrapper)
-
-
-def _at(hf: nn.Module, path: str) -> nn.Module | None:
-    try:
-        return hf.get_submodule(path)
-    except AttributeError:
-        return None
-
-
-def _reason(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines[1:2] if lines[0].endswith(":")), lines[0] if lines else type(error).__name__)
 
 
 def unwrapped(model: Any) -> Any:

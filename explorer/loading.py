@@ -17,7 +17,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedModel
 
-from explorer import adapters, estimates, fitting, origins, placement, quantising, sources
+from explorer import adapter_files, adapters, estimates, fitting, origins, placement, quantising, sources
 from explorer.acceptance import check_plain
 from explorer.errors import Refused
 from explorer.light_check import checked
@@ -176,7 +176,7 @@ def attach(model: PreTrainedModel, tokenizer_or_processor: Any | None = None, *,
 def _adapters(adapter: str | Path | Mapping[str, str | Path] | None) -> dict[str, str | Path]:
     if adapter is None:
         return {}
-    return dict(adapter) if isinstance(adapter, Mapping) else {adapters.default_name(adapter): adapter}
+    return dict(adapter) if isinstance(adapter, Mapping) else {adapter_files.default_name(adapter): adapter}
 
 
 def _opened(model: Model, check: bool) -> Model:

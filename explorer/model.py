@@ -19,7 +19,7 @@ from jinja2 import TemplateError
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from explorer import adapters, budget, quantising
+from explorer import adapter_files, adapters, budget, quantising
 from explorer import sites as addresses
 from explorer._memory import give_back, is_large
 from explorer.acceptance import execution_device
@@ -198,10 +198,10 @@ class Model:
         """
         from explorer.light_check import checked
 
-        chosen = adapters.default_name(source) if name is None else name
+        chosen = adapter_files.default_name(source) if name is None else name
         with self.lock:
             before = {path for path, _ in self.hf.named_modules()}
-            adapters.add(self.hf, source, chosen, self.name)
+            adapter_files.add(self.hf, source, chosen, self.name)
             if not before <= {path for path, _ in self.hf.named_modules()}:
                 # A block was wrapped as a whole, and its parts are no longer where they were found.
                 self.anatomy = examine(self.hf)

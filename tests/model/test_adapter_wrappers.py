@@ -40,14 +40,14 @@ def _wrapped(*names: str) -> Any:
 @pytest.mark.parametrize("names", [("lora", "other"), ("block", "lora"), ("lora", "block"), ("tokens", "lora")])
 def test_every_wrapper_is_found_and_what_it_holds_is_told(names: tuple[str, ...]) -> None:
     hf = _wrapped(*names).get_base_model()
-    found = adapters._wrappers(hf)
+    found = adapters.all_wrappers(hf)
     assert {id(module) for module in found} == {id(module) for module in hf.modules() if adapters._wraps(module)}
     assert len({id(module) for module in found}) == len(found)
     paths = {id(module): path for path, module in hf.named_modules()}
     for at, module in enumerate(found):
         assert not any(paths[id(later)] + "." in paths[id(module)] for later in found[at + 1 :]), "outer ones first"
         for name in (*names, "nobody"):
-            assert adapters._holds(module, name) == (name in adapters.held(module))
+            assert adapters.holds(module, name) == (name in adapters.held(module))
 
 
 def test_a_pass_keeps_the_adapter_that_its_owner_switches_later() -> None:
