@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import type { Fault } from "./wire";
+import { sharedWords, useWords } from "./words";
 
 /** A fault from whatever was thrown: `sentence` says what failed, the error's own words say why. */
 export function faultOf(error: unknown, sentence: string): Fault {
@@ -11,12 +12,13 @@ export function faultOf(error: unknown, sentence: string): Fault {
 
 /** One sentence, and the details for whoever unfolds them. */
 export function FaultCard({ fault }: { fault: Fault }): JSX.Element {
+  const words = useWords(sharedWords);
   return (
     <div class="explorer-fault" role="alert">
       <p>{fault.message}</p>
       {fault.detail !== "" && (
         <details>
-          <summary>Details</summary>
+          <summary>{words.details}</summary>
           <pre tabIndex={0}>{fault.detail}</pre>
         </details>
       )}

@@ -39,4 +39,14 @@ export { EchoRule, wellFormed } from "./text";
 export { type Theme, isDark, surfaceBehind, watchTheme } from "./theme";
 export { TokenStrip, type TokenStripProps } from "./tokens";
 export { Tooltip, TooltipControl } from "./tooltip";
+export {
+  type Area,
+  type Language,
+  type Words,
+  attentionWords,
+  languageOf,
+  sharedWords,
+  useWords,
+  wordsOf,
+} from "./words";
 export type { About, CommonState, Fault, Status, View, WireToken } from "./wire";

@@ -1,6 +1,7 @@
 import type { JSX } from "preact";
 import { type TableKind, gradient, tableOf } from "./colors";
 import { useModel } from "./scope";
+import { sharedWords, useWords } from "./words";
 
 export interface LegendProps {
   /** Which colour table is explained. */
@@ -13,8 +14,9 @@ export interface LegendProps {
 /** A bar of the colours with what its ends mean: `0 ▭▭▭ 1`. */
 export function Legend({ table, low, high }: LegendProps): JSX.Element {
   const { dark } = useModel();
+  const words = useWords(sharedWords);
   return (
-    <span class="explorer-legend" role="img" aria-label={`colours from ${low} to ${high}`}>
+    <span class="explorer-legend" role="img" aria-label={words.colors(low, high)}>
       <span>{low}</span>
       <span class="explorer-legend-bar" style={{ backgroundImage: gradient(tableOf(table, dark.value)) }} />
       <span>{high}</span>

@@ -7,19 +7,19 @@ import { type HostModel, PanelModel } from "./model";
 import { PanelContext } from "./scope";
 import { watchTheme } from "./theme";
 import { TooltipControl } from "./tooltip";
-import type { Fault } from "./wire";
+import { sharedWords, wordsOf } from "./words";
 
 /** Shows an error card where drawing threw, and draws anew when the next picture or selection arrives. */
 class Guard extends Component<
   { model: PanelModel<unknown>; children: ComponentChildren },
-  { fault: Fault | null }
+  { error: unknown }
 > {
-  override state = { fault: null as Fault | null };
+  override state = { error: null as unknown };
 
   override componentDidMount(): void {
     const { model } = this.props;
     const retry = (): void => {
-      if (this.state.fault !== null) this.setState({ fault: null });
+      if (this.state.error !== null) this.setState({ error: null });
     };
     // Any new state may be one that can be drawn.
     for (const key of ["view", "status", "text"]) {
@@ -29,15 +29,17 @@ class Guard extends Component<
   }
 
   override componentDidCatch(error: unknown): void {
-    this.setState({ fault: faultOf(error, "The panel could not be drawn.") });
+    this.setState({ error: error ?? new Error("undefined was thrown.") });
   }
 
   override render(): ComponentChildren {
-    const { fault } = this.state;
-    if (fault === null) return this.props.children;
+    const { model } = this.props;
+    const { error } = this.state;
+    if (error === null) return this.props.children;
+    const words = wordsOf(model, sharedWords);
     return (
-      <div class="explorer-panel" data-theme={this.props.model.dark.value ? "dark" : "light"}>
-        <FaultCard fault={fault} />
+      <div class="explorer-panel" data-theme={model.dark.value ? "dark" : "light"} lang={words.language}>
+        <FaultCard fault={faultOf(error, words.notDrawn)} />
       </div>
     );
   }

@@ -10,6 +10,7 @@ import { StatusLine, StatusWords } from "./status";
 import { TokenStrip, type TokenStripProps } from "./tokens";
 import { Tooltip } from "./tooltip";
 import type { CommonState, Fault, WireToken } from "./wire";
+import { sharedWords, useWords } from "./words";
 
 export interface PanelProps {
   /** The panel's name in class lists: "attention" gives `explorer-attention`. */
@@ -46,6 +47,7 @@ function isField(target: EventTarget | null): boolean {
 /** The frame. Everything that is drawn stands inside; the picture goes in as children. */
 export function Panel(props: PanelProps): JSX.Element {
   const model = useModel<CommonState>();
+  const words = useWords(sharedWords);
   const tooltip = useTooltip();
   const help = useSignal(false);
   const embedded = model.trait("embedded").value === true;
@@ -53,7 +55,7 @@ export function Panel(props: PanelProps): JSX.Element {
   const titleId = useDomId();
   const status = model.trait("status").value ?? {};
   const view = model.trait("view").value ?? {};
-  const fault = status.state === "error" ? (status.error ?? UNKNOWN) : (props.fault ?? null);
+  const fault = status.state === "error" ? (status.error ?? { message: words.noReason, detail: "" }) : (props.fault ?? null);
   const notes = [...(Array.isArray(view.notes) ? view.notes : []), ...(props.notes ?? [])];
 
   const onKeyDown = (event: KeyboardEvent): void => {
@@ -77,6 +79,7 @@ export function Panel(props: PanelProps): JSX.Element {
     <section
       class={`explorer-panel explorer-${props.name}`}
       data-theme={model.dark.value ? "dark" : "light"}
+      lang={words.language}
       data-lm-suppress-shortcuts="true"
       aria-labelledby={titleId}
       onKeyDown={onKeyDown}
@@ -93,7 +96,7 @@ export function Panel(props: PanelProps): JSX.Element {
           <button
             type="button"
             class="explorer-button explorer-help"
-            aria-label="Keys"
+            aria-label={words.keys}
             aria-expanded={help.value}
             aria-controls={help.value ? helpId : undefined}
             onClick={() => (help.value = !help.value)}
@@ -107,7 +110,7 @@ export function Panel(props: PanelProps): JSX.Element {
       {!embedded && <Prompt />}
       {!embedded && props.tokens.length > 0 && (
         <div class={fault ? "is-dimmed" : undefined}>
-          <TokenStrip label="Tokens of the prompt" linked {...props.strip} tokens={props.tokens} />
+          <TokenStrip label={words.promptTokens} linked {...props.strip} tokens={props.tokens} />
         </div>
       )}
       {!embedded &&
@@ -135,13 +138,12 @@ export function Panel(props: PanelProps): JSX.Element {
   );
 }
 
-const UNKNOWN: Fault = { message: "Something failed, and no reason was given.", detail: "" };
-
 function Skeleton(): JSX.Element {
+  const words = useWords(sharedWords);
   return (
     <div class="explorer-skeleton" role="status">
       <div aria-hidden="true" />
-      <p>waiting for the model</p>
+      <p>{words.states.waiting}</p>
     </div>
   );
 }

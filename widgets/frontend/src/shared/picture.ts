@@ -5,6 +5,7 @@ import { useMemo } from "preact/hooks";
 import { faultOf } from "./fault";
 import { useModel } from "./scope";
 import type { CommonState, Fault, View } from "./wire";
+import { sharedWords, wordsOf } from "./words";
 
 export interface Picture<P> {
   /** What `read` made of the newest readable view; `null` before the first. */
@@ -26,19 +27,17 @@ export function checkView(view: Partial<View>): View {
   };
 }
 
-/** The newest readable picture in `view`, as a signal. */
+/** The newest readable picture in `view`, as a signal. `sentence` says of one that it cannot be read. */
 export function pictureOf<V extends View, P>(
   view: ReadonlySignal<Partial<V>>,
   read: (view: V) => P,
+  sentence: () => string,
 ): ReadonlySignal<Picture<P>> {
   let last: P | null = null;
   return computed(() => {
     const arrived: unknown = view.value;
     if (arrived === null || typeof arrived !== "object") {
-      return {
-        picture: last,
-        fault: faultOf(new Error("view is no dictionary."), "The picture cannot be read."),
-      };
+      return { picture: last, fault: faultOf(new Error("view is no dictionary."), sentence()) };
     }
     if (Object.keys(arrived).length === 0) return { picture: last, fault: null };
     try {
@@ -46,7 +45,7 @@ export function pictureOf<V extends View, P>(
       last = read(arrived as V);
       return { picture: last, fault: null };
     } catch (error) {
-      return { picture: last, fault: faultOf(error, "The picture cannot be read.") };
+      return { picture: last, fault: faultOf(error, sentence()) };
     }
   });
 }
@@ -60,7 +59,12 @@ export function pictureOf<V extends View, P>(
 export function usePicture<V extends View, P>(read: (view: V) => P): ReadonlySignal<Picture<P>> {
   const model = useModel<CommonState>();
   return useMemo(
-    () => pictureOf<V, P>(model.trait("view") as ReadonlySignal<Partial<V>>, read),
+    () =>
+      pictureOf<V, P>(
+        model.trait("view") as ReadonlySignal<Partial<V>>,
+        read,
+        () => wordsOf(model, sharedWords).notRead,
+      ),
     [model, read],
   );
 }

@@ -6,6 +6,7 @@ import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { useDomId, useModel } from "./scope";
 import { EchoRule, wellFormed } from "./text";
 import type { CommonState } from "./wire";
+import { type Words, sharedWords, useWords } from "./words";
 
 /**
  * Texts longer than this stay in the browser. No model of today reads more, and a message of ten megabytes would close
@@ -26,7 +27,8 @@ export function Prompt(): JSX.Element {
   const rule = useRef(new EchoRule());
   const focused = useRef(false);
   const composing = useRef(false);
-  const note = useSignal("");
+  const words = useWords(sharedWords);
+  const note = useSignal<((said: Words<typeof sharedWords>) => string) | null>(null);
   const id = useDomId();
   const text = model.trait("text");
 
@@ -50,15 +52,10 @@ export function Prompt(): JSX.Element {
     grow(element);
     const whole = wellFormed(element.value);
     if (whole.length > LONGEST) {
-      note.value =
-        `The text has ${whole.length.toLocaleString("en")} characters; texts of more than ` +
-        `${LONGEST.toLocaleString("en")} are not sent to the model. Shorten it.`;
+      note.value = (said) => said.tooLong(whole.length, LONGEST);
       return;
     }
-    note.value =
-      whole === element.value
-        ? ""
-        : "A half of a character pair stands alone; the model reads it as “\ufffd”.";
+    note.value = whole === element.value ? null : (said) => said.halfCharacter;
     if (whole === text.peek()) return;
     rule.current.send(whole);
     model.write({ text: whole });
@@ -67,16 +64,17 @@ export function Prompt(): JSX.Element {
   return (
     <div class="explorer-prompt">
       <label class="explorer-hidden" for={id}>
-        Prompt
+        {words.prompt}
       </label>
       <textarea
         ref={field}
         id={id}
         rows={1}
         dir="auto"
+        lang=""
         spellcheck={false}
         autocomplete="off"
-        placeholder="Type a prompt"
+        placeholder={words.typePrompt}
         defaultValue={String(text.peek() ?? "")}
         onInput={typed}
         onCompositionStart={() => (composing.current = true)}
@@ -92,12 +90,12 @@ export function Prompt(): JSX.Element {
           focused.current = false;
           composing.current = false;
           // What Python set meanwhile and was held back is shown now, unless the person's own text is too long to send.
-          if (note.peek() === "") show(String(text.peek() ?? ""));
+          if (note.peek() === null) show(String(text.peek() ?? ""));
         }}
       />
-      {note.value !== "" && (
+      {note.value !== null && (
         <p class="explorer-warning" role="status">
-          {note.value}
+          {note.value(words)}
         </p>
       )}
     </div>

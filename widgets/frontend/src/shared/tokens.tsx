@@ -7,6 +7,7 @@ import { type Chip, chips, tokenName } from "./chips";
 import type { Swatch } from "./colors";
 import { useModel, useTooltip } from "./scope";
 import type { CommonState, WireToken } from "./wire";
+import { type Words, sharedWords, useWords } from "./words";
 
 export interface TokenStripProps {
   tokens: readonly WireToken[];
@@ -53,6 +54,7 @@ function readsLeftwards(tokens: readonly WireToken[]): boolean {
 export function TokenStrip(props: TokenStripProps): JSX.Element {
   const { tokens, label, linked, onHover, onClick, onRelease, tip } = props;
   const model = useModel<CommonState>();
+  const words = useWords(sharedWords);
   const hovered = linked ? (model.trait("hover").value ?? null) : null;
   const tooltip = useTooltip();
   const row = useRef<HTMLDivElement>(null);
@@ -127,6 +129,7 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
             key={chip.indices[0]}
             chip={chip}
             strip={props}
+            words={words}
             hovered={hovered}
             entry={chip.indices.includes(entry) ? entry : null}
           />
@@ -134,7 +137,7 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
       </div>
       {shown.length < all.length && (
         <button type="button" class="explorer-link" onClick={() => (unfolded.value = true)}>
-          show all {tokens.length.toLocaleString("en")} tokens
+          {words.showAll(tokens.length)}
         </button>
       )}
     </div>
@@ -143,13 +146,14 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
 
 /** What there is to say about any token; all ids of a character in pieces. */
 function Facts({ tokens, index }: { tokens: readonly WireToken[]; index: number }): JSX.Element | null {
+  const words = useWords(sharedWords);
   const token = tokens[index];
   if (token === undefined) return null;
   return (
     <>
       <bdi>{tokenName(token)}</bdi>
       <span class="explorer-facts">
-        position {index} · id {token.id}
+        {words.position(index)} · {words.id(token.id)}
       </span>
     </>
   );
@@ -158,6 +162,7 @@ function Facts({ tokens, index }: { tokens: readonly WireToken[]; index: number 
 interface ChipProps {
   chip: Chip;
   strip: TokenStripProps;
+  words: Words<typeof sharedWords>;
   /** The position that is looked at in any panel. */
   hovered: number | null;
   /** The piece of this chip that Tab reaches, if any. */
@@ -165,13 +170,13 @@ interface ChipProps {
 }
 
 /** What of the strip a chip shows; equal strings need no new drawing. */
-function looks({ chip, strip, hovered, entry }: ChipProps): string {
+function looks({ chip, strip, words, hovered, entry }: ChipProps): string {
   const parts = chip.indices.map((index) => {
     const swatch = strip.colorOf?.(index);
     const marks = `${index === strip.active}${index === hovered}${strip.selected?.includes(index) ?? false}${strip.describe?.(index) ?? ""}`;
     return `${swatch?.background ?? ""}${swatch?.ink ?? ""}${marks}${strip.tokens[index]?.id}`;
   });
-  return `${chip.text}|${chip.kind}|${entry}|${strip.onClick !== undefined}|${parts.join("|")}`;
+  return `${words.language}|${chip.text}|${chip.kind}|${entry}|${strip.onClick !== undefined}|${parts.join("|")}`;
 }
 
 class ChipView extends Component<ChipProps> {
@@ -183,7 +188,7 @@ class ChipView extends Component<ChipProps> {
   }
 
   override render(props: ChipProps): JSX.Element {
-    const { chip, strip, hovered, entry } = props;
+    const { chip, strip, words, hovered, entry } = props;
     this.#drawn = looks(props);
     const whole = chip.indices.length === 1;
     const piece = (index: number, inner: ComponentChildren, kind: string): JSX.Element => {
@@ -191,7 +196,7 @@ class ChipView extends Component<ChipProps> {
       const token = strip.tokens[index];
       const selected = strip.selected?.includes(index) ?? false;
       const marks = `${index === strip.active ? " is-active" : ""}${selected ? " is-selected" : ""}${index === hovered ? " is-hovered" : ""}`;
-      const words = [`token ${index}`, token ? tokenName(token) : "", strip.describe?.(index) ?? ""];
+      const name = [words.token(index), token ? tokenName(token) : "", strip.describe?.(index) ?? ""];
       return (
         <span
           key={index}
@@ -199,7 +204,7 @@ class ChipView extends Component<ChipProps> {
           data-index={index}
           role={strip.onClick ? "option" : "listitem"}
           aria-selected={strip.onClick ? selected : undefined}
-          aria-label={words.filter((word) => word !== "").join(", ")}
+          aria-label={words.listed(name)}
           tabIndex={index === entry ? 0 : -1}
           style={swatch ? { background: swatch.background, color: swatch.ink ?? undefined } : undefined}
         >
@@ -208,7 +213,7 @@ class ChipView extends Component<ChipProps> {
       );
     };
     const text = (
-      <bdi class="explorer-text" dir="auto">
+      <bdi class="explorer-text" dir="auto" lang="">
         {chip.text}
       </bdi>
     );

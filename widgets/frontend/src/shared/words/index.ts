@@ -1,0 +1,42 @@
+/**
+ * The panels' words in the language that is wanted now: the trait `language`, or the browser's.
+ *
+ *     const words = useWords(samplingWords);      in a component
+ *     const words = wordsOf(model, samplingWords) anywhere else; inside a computed signal it follows the language too
+ *
+ * Each area is an export of its own, so that a panel's bundle carries the words it says and no others.
+ */
+
+import { useModel } from "../scope";
+import type { PanelModel } from "../model";
+import type { CommonState } from "../wire";
+import * as en from "./en";
+import * as zh from "./zh";
+
+export type Language = "en" | "zh";
+
+/** The words of one part of the interface, in every language. */
+export type Area<W> = Readonly<Record<Language, W>>;
+
+/** The words of an area in one language. */
+export type Words<A> = A extends Area<infer W> ? W : never;
+
+export const sharedWords = { en: en.shared, zh: zh.shared };
+export const attentionWords = { en: en.attention, zh: zh.attention };
+
+/** The language that is meant: `wanted` where it is one, else the browser's where that is one of ours, else English. */
+export function languageOf(wanted: unknown, browsers: string | undefined): Language {
+  if (wanted === "en" || wanted === "zh") return wanted;
+  return /^zh\b/i.test(browsers ?? "") ? "zh" : "en";
+}
+
+/** The words of an area as `model` wants them now. */
+export function wordsOf<W>(model: PanelModel<unknown>, area: Area<W>): W {
+  const language = (model as PanelModel<CommonState>).trait("language").value;
+  return area[languageOf(language, globalThis.navigator?.language)];
+}
+
+/** The same for the panel that the component stands in; it is drawn anew when the language changes. */
+export function useWords<W>(area: Area<W>): W {
+  return wordsOf(useModel(), area);
+}
