@@ -7,19 +7,20 @@ from typing import Any
 
 from explorer._pieces import Piece
 from explorer._visible import visible
+from explorer.note import Note
 
 _NAMED = 5  # how many different things one sentence lists before it only counts
 
 
-def surrogates(replaced: int) -> list[str]:
+def surrogates(replaced: int) -> list[Note]:
     """About halves of characters in the text."""
     if not replaced:
         return []
     what = "A lone surrogate (half of a character) was" if replaced == 1 else f"{replaced:,} lone surrogates were"
-    return [f"{what} replaced by \ufffd: no tokenizer takes it."]
+    return [Note("lone_surrogates", f"{what} replaced by \ufffd: no tokenizer takes it.", count=replaced)]
 
 
-def beginning(tokenizer: Any, ids: Sequence[int], adds: bool, typed: Sequence[bool]) -> list[str]:
+def beginning(tokenizer: Any, ids: Sequence[int], adds: bool, typed: Sequence[bool]) -> list[Note]:
     """About a beginning-of-text token that stands there twice, or is missing though the tokenizer adds it.
 
     Args:
@@ -34,17 +35,20 @@ def beginning(tokenizer: Any, ids: Sequence[int], adds: bool, typed: Sequence[bo
     name = visible(str(tokenizer.bos_token))
     if list(ids[:2]) == [bos, bos]:
         if typed[0]:
-            return [f"There are two {name} at the beginning; a model is trained with one."]
-        return [
+            twice = f"There are two {name} at the beginning; a model is trained with one."
+            return [Note("two_beginnings", twice, name=name)]
+        added = (
             f"There are two {name} at the beginning: the tokenizer adds one and the text has one already. "
             "Remove it from the text, or pass add_special_tokens=False."
-        ]
+        )
+        return [Note("added_beginning", added, name=name)]
     if adds and ids[0] != bos:
-        return [f"There is no {name} at the beginning, which this tokenizer adds by itself."]
+        missing = f"There is no {name} at the beginning, which this tokenizer adds by itself."
+        return [Note("no_beginning", missing, name=name)]
     return []
 
 
-def typed_specials(tokenizer: Any, pieces: Sequence[Piece], ids: Sequence[int], typed: Sequence[bool]) -> list[str]:
+def typed_specials(tokenizer: Any, pieces: Sequence[Piece], ids: Sequence[int], typed: Sequence[bool]) -> list[Note]:
     """About special tokens that were made from what was typed."""
     names = [
         visible(piece.name)
@@ -53,32 +57,40 @@ def typed_specials(tokenizer: Any, pieces: Sequence[Piece], ids: Sequence[int], 
     ]
     if not names:
         return []
-    return [
-        f"{_listing(names)} in the text was read as a special token; "
+    listed, more = _listing(names)
+    sentence = (
+        f"{_in_words(listed, more)} in the text was read as a special token; "
         "split_special_tokens=True reads it as plain characters."
-    ]
+    )
+    return [Note("specials_in_text", sentence, names=listed, more=more)]
 
 
-def unknown(tokenizer: Any, ids: Sequence[int], typed: Sequence[bool]) -> list[str]:
+def unknown(tokenizer: Any, ids: Sequence[int], typed: Sequence[bool]) -> list[Note]:
     """About text that the vocabulary cannot express."""
     unk = tokenizer.unk_token_id
     count = sum(here and id == unk for id, here in zip(ids, typed, strict=True)) if unk is not None else 0
     if not count:
         return []
     pieces = "One piece is" if count == 1 else f"{count:,} pieces are"
-    return [f"{pieces} not in the vocabulary: the model sees {visible(str(tokenizer.unk_token))} there."]
+    name = visible(str(tokenizer.unk_token))
+    sentence = f"{pieces} not in the vocabulary: the model sees {name} there."
+    return [Note("unknown_pieces", sentence, count=count, name=name)]
 
 
-def dropped(characters: str) -> list[str]:
+def dropped(characters: str) -> list[Note]:
     """About characters that the model does not get to see, or not all of their bytes."""
     if not characters:
         return []
-    return [
-        f"The tokenizer drops {_listing([visible(c) for c in characters])}: the model does not see it, or not whole."
-    ]
+    listed, more = _listing([visible(character) for character in characters])
+    sentence = f"The tokenizer drops {_in_words(listed, more)}: the model does not see it, or not whole."
+    return [Note("dropped_characters", sentence, names=listed, more=more)]
 
 
-def _listing(things: Sequence[str]) -> str:
+def _listing(things: Sequence[str]) -> tuple[list[str], int]:
+    """The first of the different things, and how many more there are."""
     different = list(dict.fromkeys(things))
-    more = f" and {len(different) - _NAMED:,} more" if len(different) > _NAMED else ""
-    return ", ".join(different[:_NAMED]) + more
+    return different[:_NAMED], max(0, len(different) - _NAMED)
+
+
+def _in_words(listed: Sequence[str], more: int) -> str:
+    return ", ".join(listed) + (f" and {more:,} more" if more else "")

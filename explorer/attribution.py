@@ -18,6 +18,7 @@ from explorer import adapters, control
 from explorer.adapters import AS_IT_IS, Adapter
 from explorer.edits import Edit, checked_edits
 from explorer.errors import Refused
+from explorer.note import Note
 from explorer.tokens import Token, Tokens, labels, read_text
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 METHODS = ("input_x_gradient", "integrated_gradients")
 BASELINES = ("mean", "zero")
+_INTEGRATING = Note("integrating", "integrated gradients")
 # Embeddings of this many tokens go through the model at a time; more would cost memory and save no time on a CPU.
 _TOKENS_PER_BATCH = 256
 
@@ -154,7 +156,6 @@ def attribute(
             start[:, 0] = embeddings[:, 0]
         scores, difference, delta = _integrated_gradients(explain, embeddings, start, steps)
     integrated = method == "integrated_gradients"
-    held = ", first token held" if hold_first else ""
     return Attribution(
         tokens=tokens,
         target=labels(model.tokenizer, [target_id])[0],
@@ -164,8 +165,13 @@ def attribute(
         difference=difference,
         convergence_delta=delta,
         steps=steps if integrated else None,
-        baseline=f"{baseline} embedding{held}" if integrated else "",
+        baseline=_in_words(baseline, hold_first) if integrated else "",
     )
+
+
+def _in_words(baseline: str, hold_first: bool) -> Note:
+    held = ", first token held" if hold_first else ""
+    return Note("baseline", f"{baseline} embedding{held}", kind=baseline, held=hold_first)
 
 
 def token_id(model: Model | AbsentModel, token: str | int, argument: str) -> int:
@@ -214,7 +220,7 @@ class _Explained:
 
     def __call__(self, embeddings: Tensor) -> Tensor:
         if self.expected:
-            control.report(min(1.0, self.evaluations / self.expected), "integrated gradients")
+            control.report(min(1.0, self.evaluations / self.expected), _INTEGRATING)
         with self._model.lock, self._model.stoppable(self._edits, adapter=self._adapter):
             logits = self._model.run(inputs_embeds=embeddings)
         assert logits is not None  # models without a head were refused

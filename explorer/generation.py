@@ -31,6 +31,7 @@ from explorer.control import checkpoint, controlled
 from explorer.edits import Edit, checked_edits
 from explorer.errors import Cancelled, Refused
 from explorer.growing import Growing
+from explorer.note import Note
 from explorer.planning import Firings, check_growing
 from explorer.plans import Plan
 from explorer.recording import recording
@@ -164,7 +165,7 @@ class Generation(Iterator[Step]):
         self.settings = settings
         self.seed = secrets.randbelow(_FRESH_SEEDS) if settings.seed is None else settings.seed
         self.steps: list[Step] = []
-        self.ended: str | None = None
+        self.ended: Note | None = None
         self._model = model
         self._limit = limit
         self._alternatives = alternatives
@@ -234,28 +235,31 @@ class Generation(Iterator[Step]):
             if self._stepping:
                 raise Refused("A step of this generation is running; take the next one after it, not within it.")
             if self.ended is None and self._stopping():
-                self._end("stopped")
+                self._end(Note("stopped", "stopped"))
             if self.ended is not None:
                 raise StopIteration
             self._stepping = True
             try:
                 step = self._step()
             except Cancelled:
-                self._end("stopped")
+                self._end(Note("stopped", "stopped"))
                 checkpoint()  # whoever runs this step wanted all of its work to end, not only this generation
                 raise StopIteration from None
             except BaseException as error:
-                self._end(f"an error: {str(error) or type(error).__name__}")
+                said = str(error) or type(error).__name__
+                self._end(Note("broke_off", f"an error: {said}", error=said))
                 raise
             finally:
                 self._stepping = False
             self.steps.append(step)
             if step.id in self._ends:
-                self._end("end of sequence")
+                self._end(Note("end_of_sequence", "end of sequence"))
             elif len(self.steps) == self._limit:
-                self._end("1 token" if self._limit == 1 else f"{self._limit:,} tokens")
+                count = "1 token" if self._limit == 1 else f"{self._limit:,} tokens"
+                self._end(Note("as_many_as_asked", count, count=self._limit))
             elif self._model.context is not None and self._length > self._model.context:
-                self._end(f"the context of {self._model.context:,} tokens is full")
+                full = f"the context of {self._model.context:,} tokens is full"
+                self._end(Note("context_full", full, context=self._model.context))
             return step
 
     def __repr__(self) -> str:
@@ -273,7 +277,7 @@ class Generation(Iterator[Step]):
     def _stopping(self) -> bool:
         return self._stop.is_set() or (self._cancel is not None and self._cancel.is_set())
 
-    def _end(self, why: str) -> None:
+    def _end(self, why: Note) -> None:
         self.ended = why
         self._cache = None
 

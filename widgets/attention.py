@@ -10,6 +10,7 @@ import traitlets
 
 from explorer import Refused, Trace
 from explorer.anatomy import Stack
+from explorer.note import Note
 from widgets import wire
 from widgets.connection import asset, guarded
 from widgets.panel import Panel
@@ -87,7 +88,8 @@ class AttentionPanel(Panel):
             rows = torch.linspace(0, length - 1, _SAMPLED_ROWS).round().long().tolist()
         notes = self._notes(trace.tokens)
         if missing:
-            notes = [*notes, f"The attention of these layers was not recorded: {', '.join(map(str, missing))}."]
+            sentence = f"The attention of these layers was not recorded: {', '.join(map(str, missing))}."
+            notes = [*notes, Note("not_recorded", sentence, layers=list(missing))]
         side = len(wire.block_starts(length, _THUMBNAIL_CELLS))
         grid = torch.zeros(len(stack.layers), max(stack.heads), min(side, _THUMBNAIL_CELLS), side)
         for layer, heads in enumerate(stack.heads):
@@ -95,7 +97,8 @@ class AttentionPanel(Panel):
                 continue
             pattern = trace.pattern(layer, queries=rows)[0]
             if not torch.isfinite(pattern).all():
-                notes = [*notes, f"Layer {layer} has attention weights that are not numbers; they are drawn as 0."]
+                sentence = f"Layer {layer} has attention weights that are not numbers; they are drawn as 0."
+                notes = [*notes, Note("nan_weights", sentence, layer=layer)]
             pooled = wire.pool_last(pattern, _THUMBNAIL_CELLS)
             pooled = wire.pool_last(pooled.transpose(1, 2), grid.shape[2]).transpose(1, 2)
             grid[layer, :heads, : pooled.shape[1]] = pooled.cpu()

@@ -9,6 +9,7 @@ import traitlets
 from explorer import Attribution, Model, Refused, Tokens
 from explorer.attribution import METHODS, attribute
 from explorer.edits import Edit
+from explorer.note import Note
 from explorer.tokens import labels
 from widgets import wire
 from widgets.connection import asset, guarded
@@ -71,7 +72,8 @@ class AttributionPanel(Panel):
         notes = []
         if self.target is None and against == target:  # the prompt changed; asking "why this and not this" is empty
             against = None
-            notes = ["The token to compare with is now the likeliest itself, so the likeliest is explained alone."]
+            sentence = "The token to compare with is now the likeliest itself, so the likeliest is explained alone."
+            notes = [Note("against_is_likeliest", sentence)]
         tokenizer = self.exploration.source.facts.tokenizer
         asked = [target] if against is None else [target, against]
         names = labels(tokenizer, [*likeliest["id"].tolist(), *asked])

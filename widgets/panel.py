@@ -10,6 +10,8 @@ import anywidget
 import traitlets
 
 from explorer import ExplorerError, Model, Tokens, Trace
+from explorer.note import Note
+from widgets import wire
 from widgets.connection import Connected, described
 from widgets.exploration import Exploration
 from widgets.shared import SHARED, Shared
@@ -42,8 +44,8 @@ class Panel(Shared, Connected):
     exploration = anywidget.WidgetTrait().tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)
     about = traitlets.Dict().tag(sync=True)
-    status = traitlets.Dict().tag(sync=True)
-    view = traitlets.Dict().tag(sync=True)
+    status = traitlets.Dict().tag(sync=True, to_json=wire.noted)
+    view = traitlets.Dict().tag(sync=True, to_json=wire.noted)
     embedded = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, model: Model | Trace | Exploration, text: str | None = None, **traits: Any) -> None:
@@ -180,7 +182,5 @@ class Panel(Shared, Connected):
         replaced = self._state_of.replaced
         if not replaced:
             return tokens.notes
-        return [
-            f"Characters that are not valid text were replaced by \N{REPLACEMENT CHARACTER}: {replaced}.",
-            *tokens.notes,
-        ]
+        sentence = f"Characters that are not valid text were replaced by \N{REPLACEMENT CHARACTER}: {replaced}."
+        return [Note("replaced_characters", sentence, count=replaced), *tokens.notes]

@@ -8,6 +8,7 @@ import torch
 import traitlets
 
 from explorer import Cancelled, Refused, Sampling
+from explorer.note import Note
 from explorer.tokens import labels
 from widgets import wire
 from widgets.connection import asset, guarded
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # Enough for every row the browser shows, also those around the line of a top-k of 50.
 _BARS = 64
 _LONGEST = 1000
+_GENERATING = Note("generating", "generating")
 
 
 class SamplingPanel(Panel):
@@ -38,7 +40,7 @@ class SamplingPanel(Panel):
     _drawn_from = (*Panel._drawn_from, "position")
     _rank = 0
 
-    generated = traitlets.Dict().tag(sync=True)
+    generated = traitlets.Dict().tag(sync=True, to_json=wire.noted)
 
     def __init__(self, model: Any, text: str | None = None, **traits: Any) -> None:
         self._runs = 0
@@ -67,7 +69,7 @@ class SamplingPanel(Panel):
         model = self.exploration.source.model_for("New tokens")
         self._runs += 1
         run, settings = self._runs, self.sampling
-        working = {**self._status("working", progress=0.0, progress_note="generating"), "ms": self.status.get("ms")}
+        working = {**self._status("working", progress=0.0, progress_note=_GENERATING), "ms": self.status.get("ms")}
         self._publish(status=working, generated=self._run_state(run, "running", "", [], settings))
         self._submit("generate", lambda job: self._write(job, model, run, settings, max_new_tokens), background=True)
 
@@ -122,7 +124,7 @@ class SamplingPanel(Panel):
                     if index == step.index or any(shown[name] != piece[name] for name in piece):
                         shown.update(piece)
                         self.send({"type": "step", "run": run, "index": index, "step": shown})
-                job.progress(len(steps) / max_new_tokens, "generating")
+                job.progress(len(steps) / max_new_tokens, _GENERATING)
                 if job.cancelled():
                     writing.stop()
             state, ended = ("stopped" if job.cancelled() else "done"), writing.ended or ""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from explorer import Token
+from explorer.note import Note
 
 # What the front end decodes; anything else is narrowed on purpose, so a width is never guessed there.
 _DTYPES = {
@@ -29,6 +30,17 @@ def array(values: torch.Tensor | np.ndarray[Any, Any]) -> dict[str, Any]:
     if values.dtype not in _DTYPES:
         raise TypeError(f"arrays of {values.dtype} do not travel; use {', '.join(_DTYPES.values())}")
     return {"data": values.tobytes(), "dtype": _DTYPES[values.dtype], "shape": list(values.shape)}
+
+
+def noted(value: Any, _widget: Any = None) -> Any:
+    """A trait's value with each `Note` in it as the browser words it: its key, what it is about, and the English."""
+    if isinstance(value, Note):
+        return {"key": value.key, "about": value.about, "text": str(value)}
+    if isinstance(value, dict):
+        return {name: noted(one) for name, one in value.items()}
+    if isinstance(value, list):  # lists of tokens and numbers are long, and hold none
+        return [noted(one) if isinstance(one, Note) else one for one in value]
+    return value
 
 
 def token(piece: Token) -> dict[str, Any]:

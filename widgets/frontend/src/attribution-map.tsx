@@ -4,7 +4,18 @@ import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import { type AttributionPicture, type Method, METHODS, type Scored } from "./attribution-picture";
 import { formatScore, limitOf, percentOf, type ScoredChip } from "./attribution-scores";
-import { Legend, signedIndex, swatch, tableOf, tokenName, TokenStrip, useModel } from "./shared";
+import {
+  attributionWords,
+  Legend,
+  sharedWords,
+  signedIndex,
+  swatch,
+  tableOf,
+  tokenName,
+  TokenStrip,
+  useModel,
+  useWords,
+} from "./shared";
 
 export interface MapProps {
   picture: AttributionPicture;
@@ -15,20 +26,21 @@ export interface MapProps {
 /** A character's or word's chip has the colour of its sum; each of its pieces says its own number. */
 export function ScoreMap({ picture, method, result }: MapProps): JSX.Element {
   const { dark } = useModel();
+  const words = useWords(attributionWords);
   const limit = limitOf(result.chips);
   const table = tableOf("signed", dark.value);
   const chipOf = useMemo(() => result.chips.flatMap((chip) => chip.indices.map(() => chip)), [result]);
   return (
     <div class="explorer-attribution-map">
       <TokenStrip
-        label="Tokens of the prompt with their scores"
+        label={words.scored}
         linked
         tokens={picture.tokens}
         colorOf={(index) => swatch(table, signedIndex(chipOf[index]?.score ?? 0, limit))}
         describe={(index) => formatScore(result.scores[index] ?? 0)}
         tip={(index) => <Tip index={index} chip={chipOf[index]} picture={picture} method={method} />}
       />
-      <Legend table="signed" low={`against ${formatScore(-limit)}`} high={`${formatScore(limit)} for`} />
+      <Legend table="signed" low={words.against(formatScore(-limit))} high={words.for(formatScore(limit))} />
     </div>
   );
 }
@@ -41,15 +53,17 @@ interface TipProps {
 }
 
 function Tip({ index, chip, picture, method }: TipProps): JSX.Element | null {
+  const words = useWords(attributionWords);
+  const common = useWords(sharedWords);
   const token = picture.tokens[index];
   if (token === undefined || chip === undefined) return null;
-  const share = percentOf(chip.score, picture.results[method]?.difference ?? 0);
+  const share = percentOf(chip.score, picture.results[method]?.difference ?? 0, common);
   const whole = { text: chip.text, kind: chip.kind };
   return (
     <>
       <div>
         <bdi>{tokenName(whole)}</bdi> <b>{formatScore(chip.score)}</b>
-        {share !== "" && <span class="explorer-attribution-quiet"> {share} of what is explained</span>}
+        {share !== "" && <span class="explorer-attribution-quiet"> {words.shareOfExplained(share)}</span>}
       </div>
       {chip.indices.length > 1 && (
         <div>
@@ -60,16 +74,16 @@ function Tip({ index, chip, picture, method }: TipProps): JSX.Element | null {
           ))}
         </div>
       )}
-      {METHODS.filter(({ key }) => key !== method).map(({ key, label }) => {
+      {METHODS.filter((key) => key !== method).map((key) => {
         const other = picture.results[key]?.chips.find(({ indices }) => indices.includes(index));
         return other === undefined ? null : (
           <div key={key} class="explorer-attribution-quiet">
-            {label} {formatScore(other.score)}
+            {words.methods[key].label} {formatScore(other.score)}
           </div>
         );
       })}
       <div class="explorer-attribution-quiet">
-        position {index} · id {token.id}
+        {common.position(index)} · {common.id(token.id)}
       </div>
     </>
   );

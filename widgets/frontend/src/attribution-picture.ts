@@ -1,22 +1,21 @@
 // What the panel reads from Python: the synced traits, and the `view` checked.
 
 import { type ScoredChip, scoreChips } from "./attribution-scores";
-import { checkView, type CommonState, type View, type WireToken } from "./shared";
+import {
+  type attributionWords,
+  checkView,
+  type CommonState,
+  type Said,
+  type View,
+  type WireToken,
+  type Words,
+} from "./shared";
 
 export type Method = "input_x_gradient" | "integrated_gradients";
 
-export const METHODS: readonly { key: Method; label: string; meaning: string }[] = [
-  {
-    key: "input_x_gradient",
-    label: "input × gradient",
-    meaning: "the gradient at the prompt times the input: one pass, a first look",
-  },
-  {
-    key: "integrated_gradients",
-    label: "integrated gradients",
-    meaning: "the gradient averaged on the way from a baseline to the prompt: its scores add up",
-  },
-];
+export const METHODS: readonly Method[] = ["input_x_gradient", "integrated_gradients"];
+
+export type AttributionWords = Words<typeof attributionWords>;
 
 export type Choice = Pick<WireToken, "id" | "text" | "kind">;
 
@@ -35,7 +34,7 @@ export interface Result {
   /** Integrated gradients only: total minus what the explained number changed by since the baseline. */
   delta: number | null;
   steps: number | null;
-  baseline: string;
+  baseline: Said;
 }
 
 export interface AttributionView extends View {
@@ -81,7 +80,7 @@ export function readAttributionView(view: AttributionView): AttributionPicture {
   if (!isChoice(view.target)) throw new Error("view.target is no token.");
   if (view.against != null && !isChoice(view.against)) throw new Error("view.against is no token.");
   const results: AttributionPicture["results"] = {};
-  for (const { key } of METHODS) {
+  for (const key of METHODS) {
     const result = view.results?.[key];
     if (result != null) results[key] = readResult(result, key, tokens);
   }

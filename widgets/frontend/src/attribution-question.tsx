@@ -3,9 +3,18 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
-import type { AttributionPicture, Choice, NextChoice, State } from "./attribution-picture";
+import type { AttributionPicture, AttributionWords, Choice, NextChoice, State } from "./attribution-picture";
 import { formatProbability } from "./sampling-words";
-import { tokenName, useDomId, useModel, visible, wellFormed } from "./shared";
+import {
+  attributionWords,
+  sharedWords,
+  tokenName,
+  useDomId,
+  useModel,
+  useWords,
+  visible,
+  wellFormed,
+} from "./shared";
 
 type Role = "target" | "against";
 
@@ -17,6 +26,7 @@ export interface Asked {
 
 export function Question({ picture, asked }: { picture: AttributionPicture; asked: Asked }): JSX.Element {
   const model = useModel<State>();
+  const words = useWords(attributionWords);
   const role = useSignal<Role>("target");
   const titleId = useDomId();
   const choose = (id: number, as: Role): void => {
@@ -37,9 +47,9 @@ export function Question({ picture, asked }: { picture: AttributionPicture; aske
   return (
     <div class="explorer-attribution-question">
       <div class="explorer-attribution-ask">
-        <span id={titleId}>likeliest next tokens</span>
-        <span class="explorer-attribution-roles" role="group" aria-label="What a click asks">
-          <span>a click asks</span>
+        <span id={titleId}>{words.likeliest}</span>
+        <span class="explorer-attribution-roles" role="group" aria-label={words.whatClickAsks}>
+          <span>{words.clickAsks}</span>
           {(["target", "against"] as const).map((key) => (
             <button
               key={key}
@@ -48,7 +58,7 @@ export function Question({ picture, asked }: { picture: AttributionPicture; aske
               aria-pressed={role.value === key}
               onClick={() => (role.value = key)}
             >
-              {key === "target" ? "why" : "and not"}
+              {words.roles[key]}
             </button>
           ))}
         </span>
@@ -72,6 +82,8 @@ interface ChoicesProps {
 /** The tokens as buttons in one row: arrows walk, Enter asks why, Shift with it asks "and not". */
 function Choices({ picture, asked, role, choose, titleId }: ChoicesProps): JSX.Element {
   const model = useModel<State>();
+  const words = useWords(attributionWords);
+  const { listed: inOneLine } = useWords(sharedWords);
   const row = useRef<HTMLDivElement>(null);
   const focused = useSignal<number | null>(null);
   const listed = withChosen(picture);
@@ -112,7 +124,7 @@ function Choices({ picture, asked, role, choose, titleId }: ChoicesProps): JSX.E
           data-id={choice.id}
           class={`explorer-button ${choice.id === asked.against ? "is-against" : ""}`}
           aria-pressed={choice.id === asked.target}
-          aria-label={describe(choice, asked)}
+          aria-label={inOneLine(describe(choice, asked, words))}
           tabIndex={choice.id === reachable ? 0 : -1}
           onFocus={() => (focused.value = choice.id)}
           onClick={(event) => choose(choice.id, event.shiftKey ? "against" : role)}
@@ -135,15 +147,17 @@ function withChosen({ next, target, against }: AttributionPicture): Listed[] {
   return [...next, ...others.map((choice) => ({ ...choice, probability: null }))];
 }
 
-function describe(choice: Listed, asked: Asked): string {
-  const part = choice.id === asked.target ? "explained" : choice.id === asked.against ? "compared with" : "";
-  const probability = choice.probability === null ? "" : `probability ${formatProbability(choice.probability)}`;
-  return [tokenName(choice), probability, part].filter((word) => word !== "").join(", ");
+function describe(choice: Listed, asked: Asked, words: AttributionWords): string[] {
+  const part =
+    choice.id === asked.target ? words.explainedToken : choice.id === asked.against ? words.comparedWith : "";
+  const probability = choice.probability === null ? "" : words.probability(formatProbability(choice.probability));
+  return [tokenName(choice), probability, part];
 }
 
 /** Any token of the vocabulary, typed. Python knows which texts are one token. */
 function TypedTarget(): JSX.Element {
   const model = useModel<State>();
+  const words = useWords(attributionWords);
   const id = useDomId();
   const trait = model.trait("target_text");
   const error = String(model.trait("target_error").value ?? "");
@@ -166,9 +180,9 @@ function TypedTarget(): JSX.Element {
         spellcheck={false}
         maxLength={200}
         value={draft.value ?? String(trait.value ?? "")}
-        placeholder="or type one"
-        aria-label="Explain another token: type it, with its leading space"
-        title="one token, with its leading space; Enter asks"
+        placeholder={words.typeOne}
+        aria-label={words.explainAnother}
+        title={words.oneToken}
         aria-invalid={error !== ""}
         aria-describedby={error === "" ? undefined : id}
         onInput={(event) => (draft.value = event.currentTarget.value)}

@@ -1,7 +1,7 @@
 // Scores of tokens as they are drawn: one chip per visible character or word, limits symmetric around zero, and
 // numbers that carry their sign.
 
-import { type Chip, chips, type WireToken } from "./shared";
+import { type Chip, chips, type sharedWords, type WireToken, type Words } from "./shared";
 
 /** A chip with what its tokens contributed. */
 export interface ScoredChip extends Chip {
@@ -52,7 +52,7 @@ export function formatAmount(amount: number): string {
 }
 
 /** A part of the explained difference: "8 %", or nothing where there is no difference. */
-export function percentOf(score: number, difference: number): string {
+export function percentOf(score: number, difference: number, words: Words<typeof sharedWords>): string {
   if (!(Math.abs(difference) > 1e-9)) return "";
-  return `${Math.round((100 * score) / difference)} %`.replace("-", "−");
+  return words.percent(String(Math.round((100 * score) / difference)).replace("-", "−"));
 }

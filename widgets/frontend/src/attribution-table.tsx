@@ -4,25 +4,26 @@ import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { type AttributionPicture, METHODS } from "./attribution-picture";
 import { formatScore } from "./attribution-scores";
-import { visible } from "./shared";
+import { attributionWords, useWords, visible } from "./shared";
 
 /** A table of all scores, one row a token, pieces apart; built when it is opened. */
 export function ScoreTable({ picture }: { picture: AttributionPicture }): JSX.Element {
+  const words = useWords(attributionWords);
   const open = useSignal(false);
-  const ready = METHODS.filter(({ key }) => picture.results[key]);
+  const ready = METHODS.filter((key) => picture.results[key]);
   return (
     <details class="explorer-attribution-table" onToggle={(event) => (open.value = event.currentTarget.open)}>
-      <summary>scores as a table</summary>
+      <summary>{words.asTable}</summary>
       {open.value && (
         <table>
           <thead>
             <tr>
-              <th scope="col">position</th>
-              <th scope="col">token</th>
+              <th scope="col">{words.position}</th>
+              <th scope="col">{words.token}</th>
               <th scope="col">id</th>
-              {ready.map(({ key, label }) => (
+              {ready.map((key) => (
                 <th key={key} scope="col">
-                  {label}
+                  {words.methods[key].label}
                 </th>
               ))}
             </tr>
@@ -38,7 +39,7 @@ export function ScoreTable({ picture }: { picture: AttributionPicture }): JSX.El
                   {token.parts > 1 && ` ${token.part}/${token.parts}`}
                 </td>
                 <td>{token.id}</td>
-                {ready.map(({ key }) => (
+                {ready.map((key) => (
                   <td key={key}>{formatScore(picture.results[key]!.scores[index]!)}</td>
                 ))}
               </tr>

@@ -6,23 +6,18 @@ import { Methods, Proof, shownMethod } from "./attribution-methods";
 import { type AttributionPicture, METHODS, readAttributionView, type State } from "./attribution-picture";
 import { type Asked, Question } from "./attribution-question";
 import { ScoreTable } from "./attribution-table";
-import { type KeyHelp, mountPanel, Panel, useModel, usePicture, visible } from "./shared";
-
-const KEYS: readonly KeyHelp[] = [
-  ["← →", "walk the tokens"],
-  ["Enter", "ask why this token"],
-  ["Shift Enter", "and not that one"],
-];
+import { attributionWords, mountPanel, Panel, useModel, usePicture, useWords, visible } from "./shared";
 
 function AttributionPanel(): JSX.Element {
   const model = useModel<State>();
+  const words = useWords(attributionWords);
   const { picture, fault } = usePicture(readAttributionView).value;
   const { name } = model.trait("about").value ?? {};
-  const wanted = METHODS.find(({ key }) => key === model.trait("method").value)?.key ?? METHODS[0]!.key;
+  const wanted = METHODS.find((key) => key === model.trait("method").value) ?? METHODS[0]!;
   const target = model.trait("target").value ?? null;
   const against = model.trait("against").value ?? null;
   return (
-    <Panel name="attribution" title="Attribution" subtitle={name} tokens={[]} ready={picture !== null} fault={fault} keys={KEYS}>
+    <Panel name="attribution" title={words.title} subtitle={name} tokens={[]} ready={picture !== null} fault={fault} keys={words.keys}>
       {picture !== null && <Answer picture={picture} wanted={wanted} asked={askedFor(picture, target, against)} />}
     </Panel>
   );
@@ -40,6 +35,7 @@ interface AnswerProps {
 }
 
 function Answer({ picture, wanted, asked }: AnswerProps): JSX.Element {
+  const words = useWords(attributionWords);
   if (picture.unavailable !== "") {
     return (
       <>
@@ -53,19 +49,17 @@ function Answer({ picture, wanted, asked }: AnswerProps): JSX.Element {
   const method = shownMethod(picture, wanted);
   const result = method === null ? undefined : picture.results[method];
   const old = asked.target !== picture.target.id || asked.against !== (picture.against?.id ?? null);
+  const target = <bdi class="explorer-attribution-token">{visible(picture.target.text)}</bdi>;
+  const contrast = picture.against && (
+    <bdi class="explorer-attribution-token is-against">{visible(picture.against.text)}</bdi>
+  );
   return (
     <>
       <Question picture={picture} asked={asked} />
       <div class={`explorer-attribution-answer ${old ? "is-old" : ""}`}>
         <div>
           <h3 class="explorer-attribution-why">
-            Why <bdi class="explorer-attribution-token">{visible(picture.target.text)}</bdi>
-            {picture.against !== null && (
-              <>
-                {" "}
-                and not <bdi class="explorer-attribution-token is-against">{visible(picture.against.text)}</bdi>
-              </>
-            )}
+            {contrast === null ? words.why(target) : words.whyNot(target, contrast)}
           </h3>
           {method !== null && result !== undefined && <ScoreMap picture={picture} method={method} result={result} />}
         </div>

@@ -6,9 +6,9 @@ import { useRef } from "preact/hooks";
 import type { Distribution, Settings } from "./sampling-math";
 import type { Label, SamplingPicture } from "./sampling-picture";
 import { layRows, type Row } from "./sampling-rows";
-import { nameCut } from "./sampling-settings";
-import { countTokens, formatProbability, formatShare } from "./sampling-words";
-import { tokenName, useTooltip, visible } from "./shared";
+import { nameCut, type SamplingWords } from "./sampling-settings";
+import { formatProbability, formatShare } from "./sampling-words";
+import { samplingWords, sharedWords, tokenName, useTooltip, useWords, visible, type Words } from "./shared";
 
 /** Bars grow with the square root: one in a hundred is still a tenth of the width. */
 export function barLength(probability: number): string {
@@ -24,12 +24,14 @@ export interface ChartProps {
 }
 
 // Among thousands of equal scores one can rank that nobody named: its number is at least true.
-function labelOf(labels: ChartProps["labels"], id: number): Label {
-  return labels.get(id) ?? { text: `token ${id}`, kind: "special" };
+function labelOf(labels: ChartProps["labels"], id: number, words: SamplingWords): Label {
+  return labels.get(id) ?? { text: words.unnamed(id), kind: "special" };
 }
 
 /** The bars, and the axis that says how long they are. */
 export function Chart({ distribution, settings, labels }: ChartProps): JSX.Element {
+  const words = useWords(samplingWords);
+  const common = useWords(sharedWords);
   const tooltip = useTooltip();
   const list = useRef<HTMLOListElement>(null);
   const entry = useSignal(0);
@@ -57,7 +59,7 @@ export function Chart({ distribution, settings, labels }: ChartProps): JSX.Eleme
     <div class="explorer-sampling-chart">
       <ol
         ref={list}
-        aria-label="Likeliest next tokens"
+        aria-label={words.likeliest}
         onPointerMove={(event) => {
           const over = rowOf(event);
           if (over) tooltip.show(event, tip(over.row));
@@ -75,15 +77,15 @@ export function Chart({ distribution, settings, labels }: ChartProps): JSX.Eleme
       >
         {rows.map((row) =>
           row.kind === "token" ? (
-            <TokenRow key={row.id} row={row} label={labelOf(labels, row.id)} reachable={row.rank === reachable} />
+            <TokenRow key={row.id} row={row} label={labelOf(labels, row.id, words)} reachable={row.rank === reachable} />
           ) : (
             <li key={row.kind === "cut" ? row.filter : row.kind} class={`explorer-sampling-line is-${row.kind}`}>
-              {lineOf(row, settings)}
+              {lineOf(row, settings, words, common)}
             </li>
           ),
         )}
       </ol>
-      <div class="explorer-sampling-axis" role="img" aria-label="bar length: square root of the probability, from 0 to 1">
+      <div class="explorer-sampling-axis" role="img" aria-label={words.barLength}>
         {TICKS.map((tick) => (
           <span key={tick} style={{ left: barLength(tick) }}>
             {tick}
@@ -97,14 +99,15 @@ export function Chart({ distribution, settings, labels }: ChartProps): JSX.Eleme
 type TokenRowData = Extract<Row, { kind: "token" }>;
 
 function TokenRow({ row, label, reachable }: { row: TokenRowData; label: Label; reachable: boolean }): JSX.Element {
+  const words = useWords(samplingWords);
+  const { listed } = useWords(sharedWords);
   const number = formatProbability(row.probability);
-  const words = [tokenName(label), `probability ${number}`, row.kept ? "" : "cut"];
   return (
     <li
       class={`explorer-sampling-bar ${row.kept ? "is-kept" : "is-cut"}`}
       data-rank={row.rank}
       tabIndex={reachable ? 0 : -1}
-      aria-label={words.filter((word) => word !== "").join(", ")}
+      aria-label={listed([tokenName(label), words.probability(number), row.kept ? "" : words.cut])}
     >
       <span class="explorer-sampling-label">
         <bdi class={`explorer-text is-${/\s$/.test(label.text) ? "blank" : label.kind}`} dir="auto">
@@ -119,22 +122,30 @@ function TokenRow({ row, label, reachable }: { row: TokenRowData; label: Label; 
   );
 }
 
-function lineOf(row: Exclude<Row, { kind: "token" }>, settings: Settings): string {
-  if (row.kind === "more") return `${row.count.toLocaleString("en")} more ${row.count === 1 ? "token" : "tokens"}, ${formatShare(row.mass)} of the mass`;
-  if (row.kind === "impossible") return `${countTokens(row.count)} that the model itself rules out (logit −∞)`;
-  return `cut by ${nameCut(row.filter, settings)} · ${formatShare(row.mass)} of the mass, ${countTokens(row.count)}`;
+function lineOf(
+  row: Exclude<Row, { kind: "token" }>,
+  settings: Settings,
+  words: SamplingWords,
+  common: Words<typeof sharedWords>,
+): string {
+  if (row.kind === "impossible") return words.ruledOut(row.count);
+  const share = formatShare(row.mass, common);
+  if (row.kind === "more") return words.more(row.count, share);
+  return words.cutBy(nameCut(row.filter, settings, words), share, row.count);
 }
 
 function RowTip({ row, distribution, settings, labels }: ChartProps & { row: TokenRowData }): JSX.Element {
+  const words = useWords(samplingWords);
+  const { id } = useWords(sharedWords);
   const cut = distribution.cuts.find((c) => row.rank >= c.from && row.rank < c.to);
   return (
     <>
       <div>
-        <bdi>{tokenName(labelOf(labels, row.id))}</bdi> <b>{row.probability.toPrecision(4)}</b>
+        <bdi>{tokenName(labelOf(labels, row.id, words))}</bdi> <b>{row.probability.toPrecision(4)}</b>
       </div>
       <div class="explorer-sampling-muted">
-        {cut === undefined ? "" : `before it was cut by ${nameCut(cut.filter, settings)} · `}
-        rank {row.rank + 1} · id {row.id}
+        {cut === undefined ? "" : `${words.beforeCut(nameCut(cut.filter, settings, words))} · `}
+        {words.rank(row.rank + 1)} · {id(row.id)}
       </div>
     </>
   );

@@ -27,7 +27,8 @@ export interface NumberFieldProps<T> {
 export function NumberField<T>(props: NumberFieldProps<T>): JSX.Element {
   const field = useRef<HTMLInputElement>(null);
   const draft = useSignal<string | null>(null);
-  const problem = useSignal("");
+  // What was typed and could not be read; its sentence is made when it is shown, in the language of then.
+  const unread = useSignal<string | null>(null);
   const problemId = useDomId();
   const value = useSignal(props.typed);
   if (value.peek() !== props.typed) value.value = props.typed;
@@ -36,25 +37,27 @@ export function NumberField<T>(props: NumberFieldProps<T>): JSX.Element {
   useSignalEffect(() => {
     void current.value;
     draft.value = null;
-    problem.value = "";
+    unread.value = null;
   });
+  const parsed = unread.value === null ? null : props.parse(unread.value);
+  const problem = parsed !== null && "problem" in parsed ? parsed.problem : "";
 
   const commit = (): void => {
     if (draft.peek() === null) return;
     const parsed = props.parse(draft.peek()!);
     if ("problem" in parsed) {
-      problem.value = parsed.problem;
+      unread.value = draft.peek();
       return;
     }
     draft.value = null;
-    problem.value = "";
+    unread.value = null;
     props.onCommit(parsed.value);
   };
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.key === "Enter") commit();
     else if (event.key === "Escape") {
       draft.value = null;
-      problem.value = "";
+      unread.value = null;
     } else if ((event.key === "ArrowUp" || event.key === "ArrowDown") && props.onStep) {
       commit();
       props.onStep(event.key === "ArrowUp" ? 1 : -1);
@@ -73,8 +76,8 @@ export function NumberField<T>(props: NumberFieldProps<T>): JSX.Element {
         autocomplete="off"
         spellcheck={false}
         aria-label={props.label}
-        aria-invalid={problem.value !== ""}
-        aria-describedby={problem.value === "" ? undefined : problemId}
+        aria-invalid={problem !== ""}
+        aria-describedby={problem === "" ? undefined : problemId}
         placeholder={props.placeholder}
         value={draft.value ?? props.shown}
         onFocus={() => {
@@ -89,9 +92,9 @@ export function NumberField<T>(props: NumberFieldProps<T>): JSX.Element {
         }}
         onKeyDown={onKeyDown}
       />
-      {problem.value !== "" && (
+      {problem !== "" && (
         <p id={problemId} class="explorer-warning explorer-sampling-problem" role="alert">
-          {problem.value}
+          {problem}
         </p>
       )}
     </>

@@ -5,7 +5,7 @@ import { NumberField } from "./sampling-field";
 import type { LiveSettings } from "./sampling-live";
 import { NEUTRAL } from "./sampling-math";
 import { type Control, CONTROLS, parseKnob } from "./sampling-settings";
-import { useDomId } from "./shared";
+import { samplingWords, useDomId, useWords } from "./shared";
 
 export interface KnobsProps {
   live: LiveSettings;
@@ -15,19 +15,20 @@ export interface KnobsProps {
 }
 
 export function Knobs({ live, vocabulary, refused }: KnobsProps): JSX.Element {
+  const words = useWords(samplingWords);
   const settings = live.shown.value;
   const neutral = CONTROLS.every(({ key }) => settings[key] === NEUTRAL[key]);
   return (
-    <div class="explorer-sampling-knobs" role="group" aria-label="Sampling settings">
+    <div class="explorer-sampling-knobs" role="group" aria-label={words.settings}>
       <p class="explorer-sampling-facts">
-        <span>settings</span>
+        <span>{words.settingsHere}</span>
         <button
           type="button"
           class="explorer-link"
           disabled={neutral}
           onClick={() => live.change({ ...NEUTRAL, seed: live.wanted.seed })}
         >
-          Reset
+          {words.reset}
         </button>
       </p>
       {CONTROLS.map((control) => (
@@ -44,15 +45,18 @@ export function Knobs({ live, vocabulary, refused }: KnobsProps): JSX.Element {
 
 function Knob({ control, live, vocabulary }: { control: Control; live: LiveSettings; vocabulary: number }): JSX.Element {
   const id = useDomId();
-  const { key, label, format } = control;
+  const words = useWords(samplingWords);
+  const { key } = control;
+  const { label, meaning } = words.knobs[key];
   const value = live.shown.value[key];
+  const shown = control.format(value, words);
   const last = control.last(vocabulary);
   const position = control.toPosition(value, vocabulary);
   const set = (to: number): void => live.change({ [key]: to });
   const share = (at: number): string => String(last === 0 ? 0 : at / last);
   return (
     <div class="explorer-sampling-knob">
-      <label for={id} title={control.meaning}>
+      <label for={id} title={meaning}>
         {label}
       </label>
       <span
@@ -66,16 +70,16 @@ function Knob({ control, live, vocabulary }: { control: Control; live: LiveSetti
           max={last}
           step={1}
           value={position}
-          aria-valuetext={format(value)}
-          title={control.meaning}
+          aria-valuetext={shown}
+          title={meaning}
           onInput={(event) => set(control.fromPosition(Number(event.currentTarget.value), vocabulary))}
         />
       </span>
       <NumberField
-        label={`${label}, typed`}
-        shown={format(value)}
+        label={words.typed(label)}
+        shown={shown}
         typed={String(value)}
-        parse={(text) => parseKnob(key, text)}
+        parse={(text) => parseKnob(key, text, words)}
         onCommit={set}
         onStep={(direction) => {
           const next = Math.min(last, Math.max(0, control.toPosition(live.wanted[key], vocabulary) + direction));

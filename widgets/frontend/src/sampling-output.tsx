@@ -7,10 +7,21 @@ import { barLength } from "./sampling-chart";
 import { NumberField } from "./sampling-field";
 import type { LiveSettings } from "./sampling-live";
 import { NEUTRAL, type Settings } from "./sampling-math";
-import { CONTROLS, parseMaxTokens, parseSeed } from "./sampling-settings";
+import { CONTROLS, nameSetting, parseMaxTokens, parseSeed, type SamplingWords } from "./sampling-settings";
 import { describeRun, isBusy, type Step, type Stream } from "./sampling-stream";
-import { countTokens, formatProbability } from "./sampling-words";
-import { type Swatch, tokenName, TokenStrip, useDomId, visible, type WireToken } from "./shared";
+import { formatProbability } from "./sampling-words";
+import {
+  noteWords,
+  samplingWords,
+  sharedWords,
+  type Swatch,
+  tokenName,
+  TokenStrip,
+  useDomId,
+  useWords,
+  visible,
+  type WireToken,
+} from "./shared";
 
 const TAIL = 6; // so many of the prompt's last tokens lead over to what was generated
 const AT_FIRST = 40;
@@ -24,6 +35,9 @@ export interface BenchProps {
 
 /** Seed, length, and the button. */
 export function Bench({ live, stream, room }: BenchProps): JSX.Element {
+  const words = useWords(samplingWords);
+  const { tokens } = useWords(sharedWords);
+  const notes = useWords(noteWords);
   const most = useSignal(AT_FIRST);
   const seedId = useDomId();
   const mostId = useDomId();
@@ -37,28 +51,28 @@ export function Bench({ live, stream, room }: BenchProps): JSX.Element {
     stream.ask(length, live.wanted);
   };
   return (
-    <div class="explorer-sampling-bench" role="group" aria-label="Generation">
+    <div class="explorer-sampling-bench" role="group" aria-label={words.generation}>
       <div class="explorer-sampling-knob">
-        <label for={seedId} title="the same seed draws the same tokens; empty draws others each time">
-          seed
+        <label for={seedId} title={words.seedMeaning}>
+          {words.seed}
         </label>
         <NumberField
           id={seedId}
           shown={seed === null ? "" : String(seed)}
           typed={seed === null ? "" : String(seed)}
-          placeholder="none"
-          parse={parseSeed}
+          placeholder={words.noSeed}
+          parse={(typed) => parseSeed(typed, words)}
           onCommit={(value) => live.change({ seed: value })}
           onStep={(direction) => live.change({ seed: Math.max(0, (live.wanted.seed ?? -1) + direction) })}
         />
       </div>
       <div class="explorer-sampling-knob">
-        <label for={mostId}>at most</label>
+        <label for={mostId}>{words.atMost}</label>
         <NumberField
           id={mostId}
-          shown={countTokens(length)}
+          shown={tokens(length)}
           typed={String(length)}
-          parse={(typed) => parseMaxTokens(typed, room)}
+          parse={(typed) => parseMaxTokens(typed, room, words)}
           onCommit={(value) => (most.value = value)}
           onStep={(direction) => (most.value = Math.max(1, Math.min(room, Math.min(most.peek(), room) + direction)))}
         />
@@ -70,9 +84,9 @@ export function Bench({ live, stream, room }: BenchProps): JSX.Element {
           disabled={run.state === "stopping" || room === 0}
           onClick={() => (busy ? stream.stop() : generate())}
         >
-          {busy ? "Stop" : "Generate"}
+          {busy ? words.stop : words.generate}
         </button>
-        <span role="status">{room === 0 ? "the prompt fills the context" : describeRun(run)}</span>
+        <span role="status">{room === 0 ? words.promptFills : describeRun(run, words, tokens, notes)}</span>
       </div>
     </div>
   );
@@ -80,6 +94,7 @@ export function Bench({ live, stream, room }: BenchProps): JSX.Element {
 
 /** What was generated, after the prompt's end. */
 export function Generation({ stream, prompt }: { stream: Stream; prompt: readonly WireToken[] }): JSX.Element | null {
+  const words = useWords(samplingWords);
   const { steps, settings } = stream.shown.value;
   const continues = stream.continues.value;
   const tail = useMemo(() => (continues ? endOf(prompt) : []), [prompt, continues]);
@@ -88,8 +103,8 @@ export function Generation({ stream, prompt }: { stream: Stream; prompt: readonl
     <div class="explorer-sampling-output">
       <Row steps={steps} tail={tail} />
       <p class="explorer-sampling-muted">
-        {continues ? "" : "continues the earlier prompt · "}
-        {describeSettings(settings)} · the line under a token is its probability
+        {continues ? "" : `${words.continuesEarlier} · `}
+        {describeSettings(settings, words)} · {words.lineIsProbability}
       </p>
     </div>
   );
@@ -112,21 +127,22 @@ function endOf(prompt: readonly WireToken[]): WireToken[] {
 }
 
 function Row({ steps, tail }: { steps: Step[]; tail: readonly WireToken[] }): JSX.Element {
+  const words = useWords(samplingWords);
   const tokens = useMemo(() => [...tail, ...steps], [steps, tail]);
   const stepAt = (index: number): Step | undefined => steps[index - tail.length];
   return (
     <div class="explorer-sampling-row">
       <TokenStrip
-        label="Generated tokens, after the end of the prompt"
+        label={words.generated}
         tokens={tokens}
         colorOf={(index) => underline(stepAt(index))}
         tip={(index) => {
           const step = stepAt(index);
-          return step ? <StepTip step={step} /> : "the prompt's end";
+          return step ? <StepTip step={step} /> : words.promptEnd;
         }}
         describe={(index) => {
           const step = stepAt(index);
-          return step ? `probability ${formatProbability(step.probability)}` : "prompt";
+          return step ? words.probability(formatProbability(step.probability)) : words.inPrompt;
         }}
       />
     </div>
@@ -143,13 +159,14 @@ function underline(step: Step | undefined): Swatch {
 
 /** What the model had to choose from; the chosen one is marked also where it is not among the likeliest. */
 function StepTip({ step }: { step: Step }): JSX.Element {
+  const { id } = useWords(sharedWords);
   const chosen = { id: step.id, text: step.text, kind: step.kind, probability: step.probability };
   const listed = step.alternatives.some((a) => a.id === step.id) ? step.alternatives : [...step.alternatives, chosen];
   return (
     <div class="explorer-sampling-tip">
       <div>
         <bdi>{tokenName(step)}</bdi> <b>{formatProbability(step.probability)}</b>
-        <span class="explorer-sampling-muted"> id {step.id}</span>
+        <span class="explorer-sampling-muted"> {id(step.id)}</span>
       </div>
       {listed.map((alternative) => (
         <div key={alternative.id} class={`explorer-sampling-choice ${alternative.id === step.id ? "is-chosen" : ""}`}>
@@ -167,11 +184,11 @@ function StepTip({ step }: { step: Step }): JSX.Element {
 }
 
 /** Only what is not neutral: "temperature 0.80 · top-p 0.95 · seed 7". */
-function describeSettings(settings: Partial<Settings>): string {
-  const parts = CONTROLS.flatMap(({ key, label, format }) => {
+function describeSettings(settings: Partial<Settings>, words: SamplingWords): string {
+  const parts = CONTROLS.flatMap(({ key }) => {
     const value = settings[key];
-    return typeof value === "number" && value !== NEUTRAL[key] ? [`${label} ${format(value)}`] : [];
+    return typeof value === "number" && value !== NEUTRAL[key] ? [nameSetting(key, value, words)] : [];
   });
-  if (typeof settings.seed === "number") parts.push(`seed ${settings.seed}`);
-  return parts.length === 0 ? "sampled without filters" : parts.join(" · ");
+  if (typeof settings.seed === "number") parts.push(`${words.seed} ${settings.seed}`);
+  return parts.length === 0 ? words.withoutFilters : parts.join(" · ");
 }

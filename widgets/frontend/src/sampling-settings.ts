@@ -1,6 +1,9 @@
-// What each sampling control means: its words, its limits, what a typed text becomes, and where it lies on a slider.
+// What each sampling control means: its limits, what a typed text becomes, and where it lies on a slider.
 
 import { NEUTRAL, type Filter, type Settings } from "./sampling-math";
+import type { samplingWords, Words } from "./shared";
+
+export type SamplingWords = Words<typeof samplingWords>;
 
 export type Knob = Exclude<keyof Settings, "seed">;
 
@@ -9,13 +12,8 @@ export type Parsed<T> = { value: T } | { problem: string };
 
 export interface Control {
   key: Knob;
-  label: string;
-  /** One line for the pointer and for screen readers. */
-  meaning: string;
-  /** Allowed values in words, for the sentence beside the field. */
-  allowed: string;
   accepts(value: number): boolean;
-  format(value: number): string;
+  format(value: number, words: SamplingWords): string;
   /** Slider positions are whole numbers from 0 to `last`. */
   last(vocabulary: number): number;
   toPosition(value: number, vocabulary: number): number;
@@ -73,21 +71,15 @@ const MIN_P_LAST = 100;
 export const CONTROLS: readonly Control[] = [
   {
     key: "temperature",
-    label: "temperature",
-    meaning: "divides the scores: below 1 sharper, above 1 flatter, 0 always the likeliest token",
-    allowed: "a number of at least 0 (0 = greedy)",
     accepts: (value) => value >= 0,
-    format: (value) => (value === 0 ? "greedy" : formatNumber(value)),
+    format: (value, words) => (value === 0 ? words.greedy : formatNumber(value)),
     off: null,
     ...even(0, 2, 0.01),
   },
   {
     key: "top_k",
-    label: "top-k",
-    meaning: "keeps the k likeliest tokens; 0 is off",
-    allowed: "a whole number of at least 0 (0 = off)",
     accepts: (value) => Number.isSafeInteger(value) && value >= 0,
-    format: (value) => (value === 0 ? "off" : value.toLocaleString("en")),
+    format: (value, words) => (value === 0 ? words.off : words.whole(value)),
     off: 0,
     last: (vocabulary) => topKSteps(vocabulary).length - 1,
     toPosition: (value, vocabulary) => nearest(topKSteps(vocabulary), value),
@@ -95,21 +87,15 @@ export const CONTROLS: readonly Control[] = [
   },
   {
     key: "top_p",
-    label: "top-p",
-    meaning: "keeps the likeliest tokens that together reach this mass; 1 is off, 0 keeps only the likeliest",
-    allowed: "a number from 0 to 1 (1 = off)",
     accepts: (value) => value >= 0 && value <= 1,
-    format: (value) => (value === 1 ? "off" : formatNumber(value)),
+    format: (value, words) => (value === 1 ? words.off : formatNumber(value)),
     off: 1,
     ...even(0, 1, 0.01),
   },
   {
     key: "min_p",
-    label: "min-p",
-    meaning: "cuts what is less likely than this share of the likeliest token; 0 is off",
-    allowed: "a number from 0 to 1 (0 = off)",
     accepts: (value) => value >= 0 && value <= 1,
-    format: (value) => (value === 0 ? "off" : formatNumber(value)),
+    format: (value, words) => (value === 0 ? words.off : formatNumber(value)),
     off: 0,
     // Useful values crowd near 0, so positions are square roots.
     last: () => MIN_P_LAST,
@@ -118,9 +104,6 @@ export const CONTROLS: readonly Control[] = [
   },
   {
     key: "repetition_penalty",
-    label: "repetition",
-    meaning: "above 1 makes the prompt's own tokens less likely, below 1 more likely",
-    allowed: "a number above 0 (1 = off)",
     accepts: (value) => value > 0,
     format: formatNumber,
     off: 1,
@@ -130,36 +113,38 @@ export const CONTROLS: readonly Control[] = [
 
 const CONTROL_OF = new Map(CONTROLS.map((control) => [control.key, control]));
 
-/** What a typed text means for a control; a decimal comma is a decimal point. */
-export function parseKnob(key: Knob, text: string): Parsed<number> {
+/** What a typed text means for a control; a decimal comma is a decimal point. Words are known in English as well. */
+export function parseKnob(key: Knob, text: string, words: SamplingWords): Parsed<number> {
   const control = CONTROL_OF.get(key)!;
   const typed = text.trim();
-  if (typed.toLowerCase() === "off" && control.off !== null) return { value: control.off };
-  if (key === "temperature" && typed.toLowerCase() === "greedy") return { value: 0 };
+  const word = typed.toLowerCase();
+  if ((word === "off" || word === words.off) && control.off !== null) return { value: control.off };
+  if (key === "temperature" && (word === "greedy" || word === words.greedy)) return { value: 0 };
   const plain = key === "top_k" ? typed.replace(/(?<=\d),(?=\d{3}\b)/g, "") : typed.replace(",", ".");
   const value = plain === "" ? NaN : Number(plain);
   if (Number.isFinite(value) && control.accepts(value)) return { value };
-  return { problem: `${control.label} must be ${control.allowed}; ${quote(typed)} is not.` };
+  const { label, allowed } = words.knobs[key];
+  return { problem: words.mustBe(label, allowed, quote(typed, words)) };
 }
 
 /** An empty seed means another draw each time. */
-export function parseSeed(text: string): Parsed<number | null> {
+export function parseSeed(text: string, words: SamplingWords): Parsed<number | null> {
   const typed = text.trim();
   if (typed === "") return { value: null };
   const value = Number(typed);
   if (Number.isSafeInteger(value) && value >= 0) return { value };
-  return { problem: `The seed must be a whole number of at least 0, or empty for another draw each time; ${quote(typed)} is not.` };
+  return { problem: words.seedMustBe(quote(typed, words)) };
 }
 
-export function parseMaxTokens(text: string, most: number): Parsed<number> {
+export function parseMaxTokens(text: string, most: number, words: SamplingWords): Parsed<number> {
   const typed = text.trim();
   const value = typed === "" ? NaN : Number(typed);
   if (Number.isSafeInteger(value) && value >= 1 && value <= most) return { value };
-  return { problem: `Tokens must be a whole number from 1 to ${most.toLocaleString("en")}; ${quote(typed)} is not.` };
+  return { problem: words.lengthMustBe(most, quote(typed, words)) };
 }
 
-function quote(typed: string): string {
-  if (typed === "") return "an empty field";
+function quote(typed: string, words: SamplingWords): string {
+  if (typed === "") return words.emptyField;
   return `“${typed.length > 20 ? `${typed.slice(0, 20)}…` : typed}”`;
 }
 
@@ -181,8 +166,11 @@ export function sameSettings(a: Settings, b: Settings): boolean {
 }
 
 /** How a cut is called on its line: "top-p 0.97", or "greedy". */
-export function nameCut(filter: Filter, settings: Settings): string {
-  if (filter === "temperature") return "temperature 0: greedy";
-  const control = CONTROL_OF.get(filter)!;
-  return `${control.label} ${control.format(settings[filter])}`;
+export function nameCut(filter: Filter, settings: Settings, words: SamplingWords): string {
+  return filter === "temperature" ? words.greedyCut : nameSetting(filter, settings[filter], words);
+}
+
+/** A setting and its value: "temperature 0.80". */
+export function nameSetting(key: Knob, value: number, words: SamplingWords): string {
+  return `${words.knobs[key].label} ${CONTROL_OF.get(key)!.format(value, words)}`;
 }

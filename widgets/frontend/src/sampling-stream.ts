@@ -4,8 +4,8 @@
 import { batch, computed, effect, signal, type ReadonlySignal } from "@preact/signals";
 import type { Label } from "./sampling-picture";
 import type { Settings } from "./sampling-math";
-import type { Status, WireToken } from "./shared";
-import { countTokens } from "./sampling-words";
+import type { SamplingWords } from "./sampling-settings";
+import { inWords, keyOf, type noteWords, type Said, type Status, type WireToken, type Words } from "./shared";
 
 export interface Alternative extends Label {
   id: number;
@@ -22,8 +22,8 @@ export interface Step extends WireToken {
 export interface Generated {
   run: number;
   state: "none" | "running" | "done" | "stopped" | "error";
-  /** Why it ended, in a sentence. */
-  ended: string;
+  /** Why it ended. */
+  ended: Said;
   steps: Step[];
   settings: Partial<Settings>;
 }
@@ -142,13 +142,18 @@ export function isBusy({ state }: Shown): boolean {
 }
 
 /** What is true of a run, in words: "12 tokens so far", "stopped after 12 tokens", "end of sequence after 12 tokens". */
-export function describeRun({ state, ended, steps }: Shown): string {
-  const count = countTokens(steps.length);
+export function describeRun(
+  { state, ended, steps }: Shown,
+  words: SamplingWords,
+  tokens: (count: number) => string,
+  notes: Words<typeof noteWords>,
+): string {
+  const count = steps.length;
   if (state === "none") return "";
-  if (state === "asked") return "asked, waiting for the model";
-  if (state === "stopping") return `stopping after ${count}`;
-  if (state === "running") return `${count} so far`;
-  if (state === "stopped") return `stopped after ${count}`;
-  if (state === "error") return `failed after ${count}`;
-  return !ended || ended === count ? count : `${ended} after ${count}`;
+  if (state === "asked") return words.asked;
+  if (state === "stopping") return words.stopping(count);
+  if (state === "running") return words.soFar(count);
+  if (state === "stopped") return words.stopped(count);
+  if (state === "error") return words.failed(count);
+  return !ended || keyOf(ended) === "as_many_as_asked" ? tokens(count) : words.ended(inWords(ended, notes), count);
 }

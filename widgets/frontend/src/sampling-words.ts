@@ -1,5 +1,7 @@
 // Numbers as the panels say them.
 
+import type { Words, sharedWords } from "./shared";
+
 /** 0.923, 0.0044, 3e-5; never "1.000" for what is less than 1, never "0.0000" for what is more than 0. */
 export function formatProbability(p: number): string {
   if (p === 0) return "0";
@@ -10,15 +12,10 @@ export function formatProbability(p: number): string {
 }
 
 /** A share of the mass: 3.1 %, 0.02 %, less than 0.01 %. */
-export function formatShare(share: number): string {
+export function formatShare(share: number, words: Words<typeof sharedWords>): string {
   const percent = share * 100;
-  if (percent === 0) return "0 %";
-  if (percent < 0.01) return "less than 0.01 %";
-  if (percent > 99.99 && percent < 100) return "more than 99.99 %";
-  return `${percent >= 1 ? percent.toFixed(1) : percent.toPrecision(1)} %`;
-}
-
-/** "1 token", "49,146 tokens". */
-export function countTokens(count: number): string {
-  return `${count.toLocaleString("en")} ${count === 1 ? "token" : "tokens"}`;
+  if (percent === 0) return words.percent("0");
+  if (percent < 0.01) return words.lessThan(words.percent("0.01"));
+  if (percent > 99.99 && percent < 100) return words.moreThan(words.percent("99.99"));
+  return words.percent(percent >= 1 ? percent.toFixed(1) : percent.toPrecision(1));
 }

@@ -11,19 +11,13 @@ import type { Distribution, Settings } from "./sampling-math";
 import { Bench, Generation } from "./sampling-output";
 import { readSamplingView, type SamplingPicture, type State } from "./sampling-picture";
 import { Stream } from "./sampling-stream";
-import { countTokens } from "./sampling-words";
-import { type KeyHelp, mountPanel, Panel, useModel, usePicture } from "./shared";
+import { mountPanel, Panel, samplingWords, useModel, usePicture, useWords } from "./shared";
 
 const LONGEST = 1000; // as SamplingPanel.generate in Python
 
-const KEYS: readonly KeyHelp[] = [
-  ["↑ ↓", "walk the likeliest tokens; step a number"],
-  ["← →", "move a slider; walk the tokens"],
-  ["Enter", "take a typed number"],
-];
-
 function SamplingPanel(): JSX.Element {
   const model = useModel<State>();
+  const words = useWords(samplingWords);
   const read = usePicture(readSamplingView);
   const live = useMemo(
     () => new LiveSettings(model.trait("settings"), (settings) => model.write({ settings }), model.abort),
@@ -45,26 +39,26 @@ function SamplingPanel(): JSX.Element {
   return (
     <Panel
       name="sampling"
-      title="Next token"
+      title={words.title}
       subtitle={name}
       tokens={picture?.tokens ?? []}
       strip={{ active: last >= 0 ? last : null }}
       ready={picture !== null}
       fault={fault}
-      keys={KEYS}
+      keys={words.keys}
     >
       {picture !== null && now !== null && (
         <>
           <div class="explorer-sampling-columns">
             <div>
               <p class="explorer-sampling-facts">
-                <span>{`${now.kept.toLocaleString("en")} of ${countTokens(now.size)} possible`}</span>
-                <span>{`entropy ${now.entropy.toFixed(2)} bits`}</span>
+                <span>{words.possible(now.kept, now.size)}</span>
+                <span>{words.entropy(now.entropy.toFixed(2))}</span>
               </p>
               <Chart distribution={now} settings={live.shown.value} labels={picture.labels} />
             </div>
             <div>
-              <Knobs live={live} vocabulary={now.size} refused={under.value.problem} />
+              <Knobs live={live} vocabulary={now.size} refused={under.value.tooFar === null ? "" : words.penaltyTooFar(under.value.tooFar)} />
               <Bench live={live} stream={stream} room={roomFor(picture.tokens.length, context)} />
             </div>
           </div>
@@ -75,14 +69,15 @@ function SamplingPanel(): JSX.Element {
   );
 }
 
+/** `tooFar` is a repetition penalty that no distribution can follow. */
 function tryUnder(
   picture: SamplingPicture | null,
   settings: Settings,
-): { distribution: Distribution | null; problem: string } {
+): { distribution: Distribution | null; tooFar: number | null } {
   try {
-    return { distribution: picture?.next.under(settings) ?? null, problem: "" };
+    return { distribution: picture?.next.under(settings) ?? null, tooFar: null };
   } catch (error) {
-    if (error instanceof RangeError) return { distribution: null, problem: error.message };
+    if (error instanceof RangeError) return { distribution: null, tooFar: settings.repetition_penalty };
     throw error;
   }
 }

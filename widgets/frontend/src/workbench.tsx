@@ -9,28 +9,26 @@ import { useEffect, useRef } from "preact/hooks";
 import {
   type CommonState,
   FaultCard,
-  type Fault,
-  type KeyHelp,
   Panel,
   checkView,
   faultOf,
   mountPanel,
   useModel,
   usePicture,
+  sharedWords,
   useScope,
+  useWords,
+  workbenchWords,
 } from "./shared";
 
 interface State extends CommonState {
   panels: string[];
 }
 
-const KEYS: readonly KeyHelp[] = [
-  ["Ctrl Z", "undo, outside of a text field"],
-  ["Ctrl Shift Z", "redo"],
-];
-
 function Workbench(): JSX.Element {
   const model = useModel<State>();
+  const words = useWords(workbenchWords);
+  const { tokens } = useWords(sharedWords);
   const { picture, fault } = usePicture(checkView).value;
   const code = useSignal<string | null>(null);
   useEffect(
@@ -56,14 +54,14 @@ function Workbench(): JSX.Element {
     <div class="explorer-bench" onKeyDown={onKeyDown}>
       <Panel
         name="workbench"
-        title="Workbench"
-        subtitle={[name, `${count} tokens`, dtype, device].filter((part) => part).join(" · ")}
+        title={words.title}
+        subtitle={[name, tokens(count), dtype, device].filter((part) => part).join(" · ")}
         actions={
           <>
-            <Button label="Undo" on={model.trait("can_undo").value} act={() => model.send({ type: "undo" })} />
-            <Button label="Redo" on={model.trait("can_redo").value} act={() => model.send({ type: "redo" })} />
+            <Button label={words.undo} on={model.trait("can_undo").value} act={() => model.send({ type: "undo" })} />
+            <Button label={words.redo} on={model.trait("can_redo").value} act={() => model.send({ type: "redo" })} />
             <Button
-              label="Code"
+              label={words.code}
               on
               pressed={code.value !== null}
               act={() => (code.value === null ? model.send({ type: "code" }) : (code.value = null))}
@@ -73,11 +71,11 @@ function Workbench(): JSX.Element {
         tokens={picture?.tokens ?? []}
         ready={picture !== null}
         fault={fault}
-        keys={KEYS}
+        keys={words.keys}
       >
         <Edits />
         {code.value !== null && (
-          <pre class="explorer-code" tabIndex={0} aria-label="Python that makes this exploration">
+          <pre class="explorer-code" tabIndex={0} aria-label={words.pythonCode}>
             {code.value}
           </pre>
         )}
@@ -109,17 +107,18 @@ function Button({ label, on, pressed, act }: ButtonProps): JSX.Element {
 /** How the passes are changed, each change with a way to let go of it. */
 function Edits(): JSX.Element | null {
   const model = useModel<State>();
+  const words = useWords(workbenchWords);
   const edits = model.trait("edits").value ?? [];
   if (edits.length === 0) return null;
   return (
-    <ul class="explorer-edits" aria-label="Edits">
+    <ul class="explorer-edits" aria-label={words.edits}>
       {edits.map((edit) => (
         <li key={edit.number}>
           <code>{edit.label}</code>
           <button
             type="button"
             class="explorer-button"
-            aria-label={`Remove ${edit.label}`}
+            aria-label={words.remove(edit.label)}
             onClick={() => model.write({ edits: edits.filter((other) => other !== edit) })}
           >
             ×
@@ -134,7 +133,8 @@ function Edits(): JSX.Element | null {
 function Slot({ reference }: { reference: string }): JSX.Element {
   const { model, host } = useScope();
   const place = useRef<HTMLDivElement>(null);
-  const fault = useSignal<Fault | null>(null);
+  const words = useWords(workbenchWords);
+  const failed = useSignal<{ error: unknown } | null>(null);
   useEffect(() => {
     const view = new AbortController();
     const end = (): void => view.abort();
@@ -145,7 +145,7 @@ function Slot({ reference }: { reference: string }): JSX.Element {
       if (!view.signal.aborted) await widget.render({ el: place.current, signal: view.signal });
     };
     draw().catch((error: unknown) => {
-      fault.value = faultOf(error, "This panel cannot be shown inside another.");
+      failed.value = { error };
     });
     return () => {
       end();
@@ -155,7 +155,7 @@ function Slot({ reference }: { reference: string }): JSX.Element {
   return (
     <div class="explorer-slot">
       <div ref={place} />
-      {fault.value !== null && <FaultCard fault={fault.value} />}
+      {failed.value !== null && <FaultCard fault={faultOf(failed.value.error, words.notInside)} />}
     </div>
   );
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { formatAmount, formatScore, limitOf, percentOf, scoreChips } from "../src/attribution-scores";
-import type { WireToken } from "../src/shared/wire";
+import { type WireToken, sharedWords } from "../src/shared";
 
 function token(text: string, group: number, part = 1, parts = 1): WireToken {
   return { id: 1, text, kind: parts > 1 ? "byte" : "text", group, part, parts };
@@ -27,6 +27,6 @@ test("scores that do not fit the tokens are refused", () => {
 test("numbers carry their sign", () => {
   expect([0.4149, -0.4149, 0, 12.345, 0.0312, -0.00004].map(formatScore)).toEqual(["+0.41", "−0.41", "0", "+12.35", "+0.031", "−4e-5"]);
   expect([4.44, -0.02].map(formatAmount)).toEqual(["4.44", "−0.02"]);
-  expect(percentOf(-1, 4)).toBe("−25 %");
-  expect(percentOf(1, 0)).toBe("");
+  expect(percentOf(-1, 4, sharedWords.en)).toBe("−25 %");
+  expect(percentOf(1, 0, sharedWords.en)).toBe("");
 });

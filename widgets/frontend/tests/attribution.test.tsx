@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import panel from "../src/attribution";
 import { warningFor } from "../src/attribution-methods";
 import type { Result, Scored } from "../src/attribution-picture";
+import { attributionWords } from "../src/shared";
 import { FakeModel, common, settled, token, tokensOf } from "./fake-model";
 
 const HOSTILE = "<img src=x onerror=alert(1)>";
@@ -234,14 +235,15 @@ describe("the methods", () => {
   });
 
   it("warn where the numbers do not hold", () => {
+    const { en } = attributionWords;
     const scored = (r: Result): Scored => ({ ...r, chips: [] });
-    expect(warningFor("input_x_gradient", scored(result([4.5])), undefined)).toBe("");
-    expect(warningFor("input_x_gradient", scored(result([0.46])), undefined)).toMatch(/^These scores do not add up/);
-    expect(warningFor("input_x_gradient", scored(result([0.46])), scored(INTEGRATED))).toContain("do (delta 0.02)");
-    expect(warningFor("integrated_gradients", scored(INTEGRATED), undefined)).toBe("");
+    expect(warningFor("input_x_gradient", scored(result([4.5])), undefined, en)).toBe("");
+    expect(warningFor("input_x_gradient", scored(result([0.46])), undefined, en)).toMatch(/^These scores do not add up/);
+    expect(warningFor("input_x_gradient", scored(result([0.46])), scored(INTEGRATED), en)).toContain("do (delta 0.02)");
+    expect(warningFor("integrated_gradients", scored(INTEGRATED), undefined, en)).toBe("");
     const far = scored(result([2], { delta: -2.5, steps: 200 }));
-    expect(warningFor("integrated_gradients", far, far)).toContain("by 2.50 of 4.50");
-    expect(warningFor("input_x_gradient", scored(result([0.46])), far)).not.toContain("Integrated");
+    expect(warningFor("integrated_gradients", far, far, en)).toContain("by 2.50 of 4.50");
+    expect(warningFor("input_x_gradient", scored(result([0.46])), far, en)).not.toContain("Integrated");
   });
 });
 

@@ -9,6 +9,9 @@ import {
   readSettings,
   topKSteps,
 } from "../src/sampling-settings";
+import { samplingWords } from "../src/shared";
+
+const { en, zh } = samplingWords;
 
 describe("typed numbers", () => {
   test.each([
@@ -24,7 +27,8 @@ describe("typed numbers", () => {
     ["min_p", ".05", 0.05],
     ["repetition_penalty", "off", 1],
   ] as const)("%s %s", (key, text, value) => {
-    expect(parseKnob(key, text)).toEqual({ value });
+    expect(parseKnob(key, text, en)).toEqual({ value });
+    expect(parseKnob(key, text, zh)).toEqual({ value });
   });
 
   test.each([
@@ -40,23 +44,29 @@ describe("typed numbers", () => {
     ["repetition_penalty", "0"],
     ["repetition_penalty", "<b>1</b>"],
   ] as const)("%s %s is refused in a sentence that says what is allowed", (key, text) => {
-    const label = CONTROLS.find((control) => control.key === key)!.label;
-    const parsed = parseKnob(key, text);
+    const { label } = en.knobs[key];
+    const parsed = parseKnob(key, text, en);
     expect(parsed).toHaveProperty("problem");
     if ("problem" in parsed) expect(parsed.problem).toMatch(new RegExp(`^${label} must be .*; .* is not\\.$`));
   });
 
+  test("the words that a field shows can be typed", () => {
+    expect(parseKnob("top_k", "关闭", zh)).toEqual({ value: 0 });
+    expect(parseKnob("temperature", "贪心", zh)).toEqual({ value: 0 });
+    expect(parseKnob("top_p", "2", zh)).toEqual({ problem: "top-p 应为 0 到 1 之间的数（1 = 关闭），不能是“2”。" });
+  });
+
   test("seed and tokens", () => {
-    expect(parseSeed("")).toEqual({ value: null });
-    expect(parseSeed("7")).toEqual({ value: 7 });
-    expect(parseSeed("-1")).toHaveProperty("problem");
-    expect(parseMaxTokens("40", 100)).toEqual({ value: 40 });
-    expect(parseMaxTokens("101", 100)).toHaveProperty("problem", expect.stringContaining("from 1 to 100"));
-    expect(parseMaxTokens("0", 100)).toHaveProperty("problem");
+    expect(parseSeed("", en)).toEqual({ value: null });
+    expect(parseSeed("7", en)).toEqual({ value: 7 });
+    expect(parseSeed("-1", en)).toHaveProperty("problem");
+    expect(parseMaxTokens("40", 100, en)).toEqual({ value: 40 });
+    expect(parseMaxTokens("101", 100, en)).toHaveProperty("problem", expect.stringContaining("from 1 to 100"));
+    expect(parseMaxTokens("0", 100, en)).toHaveProperty("problem");
   });
 });
 
-describe.each(CONTROLS)("the $label slider", (control) => {
+describe.each(CONTROLS)("the $key slider", (control) => {
   test("gives back every position it was put on, all of them allowed values", () => {
     const vocabulary = 49152;
     for (let position = 0; position <= control.last(vocabulary); position++) {

@@ -31,6 +31,7 @@ export { type HostModel, PanelModel, signalOf, write } from "./model";
 export { type PanelModule, mountPanel } from "./mount";
 export { Panel, type PanelProps } from "./panel";
 export { Prompt } from "./prompt";
+export { type Note, type Said, inWords, keyOf } from "./said";
 export { type Picture, checkView, pictureOf, usePicture } from "./picture";
 export { useDomId, useModel, useScope, useTooltip } from "./scope";
 export { type Size, useSize } from "./size";
@@ -44,9 +45,13 @@ export {
   type Language,
   type Words,
   attentionWords,
+  attributionWords,
   languageOf,
+  noteWords,
+  samplingWords,
   sharedWords,
   useWords,
   wordsOf,
+  workbenchWords,
 } from "./words";
 export type { About, CommonState, Fault, Status, View, WireToken } from "./wire";

@@ -10,7 +10,8 @@ import { StatusLine, StatusWords } from "./status";
 import { TokenStrip, type TokenStripProps } from "./tokens";
 import { Tooltip } from "./tooltip";
 import type { CommonState, Fault, WireToken } from "./wire";
-import { sharedWords, useWords } from "./words";
+import { inWords } from "./said";
+import { noteWords, sharedWords, useWords } from "./words";
 
 export interface PanelProps {
   /** The panel's name in class lists: "attention" gives `explorer-attention`. */
@@ -48,6 +49,7 @@ function isField(target: EventTarget | null): boolean {
 export function Panel(props: PanelProps): JSX.Element {
   const model = useModel<CommonState>();
   const words = useWords(sharedWords);
+  const wordings = useWords(noteWords);
   const tooltip = useTooltip();
   const help = useSignal(false);
   const embedded = model.trait("embedded").value === true;
@@ -56,7 +58,8 @@ export function Panel(props: PanelProps): JSX.Element {
   const status = model.trait("status").value ?? {};
   const view = model.trait("view").value ?? {};
   const fault = status.state === "error" ? (status.error ?? { message: words.noReason, detail: "" }) : (props.fault ?? null);
-  const notes = [...(Array.isArray(view.notes) ? view.notes : []), ...(props.notes ?? [])];
+  const told = Array.isArray(view.notes) ? view.notes.map((note) => inWords(note, wordings)) : [];
+  const notes = [...told, ...(props.notes ?? [])];
 
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.key === "?" && !isField(event.target)) {

@@ -4,6 +4,7 @@
  */
 
 import type { SharedState } from "./exploration";
+import type { Said } from "./said";
 
 /** One token as a person reads it. `part` of `parts` counts the pieces of one visible character, from 1. */
 export interface WireToken {
@@ -26,9 +27,9 @@ export interface Status {
   state: "live" | "working" | "error";
   request: number;
   ms: number | null;
-  note: string;
+  note: Said;
   progress: number | null;
-  progress_note: string;
+  progress_note: Said;
   error: Fault | null;
 }
 
@@ -43,7 +44,7 @@ export interface About {
 export interface View {
   request: number;
   tokens: WireToken[];
-  notes: string[];
+  notes: Said[];
 }
 
 /** The traits every panel has. `view` is `{}` until the first picture arrives. */

@@ -9,6 +9,7 @@
 
 import { useModel } from "../scope";
 import type { PanelModel } from "../model";
+import type { Wordings } from "../said";
 import type { CommonState } from "../wire";
 import * as en from "./en";
 import * as zh from "./zh";
@@ -22,7 +23,12 @@ export type Area<W> = Readonly<Record<Language, W>>;
 export type Words<A> = A extends Area<infer W> ? W : never;
 
 export const sharedWords = { en: en.shared, zh: zh.shared };
+export const samplingWords = { en: en.sampling, zh: zh.sampling };
+export const attributionWords = { en: en.attribution, zh: zh.attribution };
 export const attentionWords = { en: en.attention, zh: zh.attention };
+export const workbenchWords = { en: en.workbench, zh: zh.workbench };
+/** Of what Python notes; its own words are the English ones. */
+export const noteWords: Area<Partial<Wordings>> = { en: {}, zh: zh.notes };
 
 /** The language that is meant: `wanted` where it is one, else the browser's where that is one of ours, else English. */
 export function languageOf(wanted: unknown, browsers: string | undefined): Language {

@@ -1,13 +1,21 @@
 /** Every word the panels say, in Chinese; see `en.ts`. The compiler refuses what is missing here. */
 
+import type { Wordings } from "../said";
 import type * as en from "./en";
 
 const whole = (count: number): string => count.toLocaleString("zh");
 const tokens = (count: number): string => `${whole(count)} 个词元`;
 
+/** A space where Han meets Latin letters or numbers, of parts that may be either. */
+const spaced = (text: string): string =>
+  text.replace(/(?<=\p{Script=Han})(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?=\p{Script=Han})/gu, " ");
+
 export const shared: typeof en.shared = {
   language: "zh-Hans",
   tokens,
+  percent: (amount) => `${amount}%`,
+  lessThan: (amount) => `不足 ${amount}`,
+  moreThan: (amount) => `超过 ${amount}`,
   listed: (parts) => parts.filter((part) => part !== "").join("，"),
   details: "详细信息",
   notDrawn: "面板绘制失败。",
@@ -71,4 +79,183 @@ export const attention: typeof en.attention = {
   position: "位置",
   key: "键",
   weight: "权重",
+};
+
+export const sampling: typeof en.sampling = {
+  title: "下一个词元",
+  keys: [
+    ["↑ ↓", "在候选词元间移动；微调数值"],
+    ["← →", "移动滑块；在词元间移动"],
+    ["Enter", "采用输入的数值"],
+  ],
+  possible: (kept, size) => `${tokens(size)}中可选 ${whole(kept)} 个`,
+  entropy: (bits) => `熵 ${bits} 比特`,
+  likeliest: "概率最高的下一个词元",
+  barLength: "条形长度：概率的平方根，范围 0 到 1",
+  unnamed: (id) => `词元 ${id}`,
+  probability: (value) => `概率 ${value}`,
+  cut: "已截去",
+  more: (count, share) => `另有 ${tokens(count)}，合计概率 ${share}`,
+  ruledOut: (count) => `模型自身排除了 ${tokens(count)}（logit 为 −∞）`,
+  cutBy: (filter, share, count) => `${spaced(`${filter}截去`)} ${tokens(count)} · 合计概率 ${share}`,
+  beforeCut: (filter) => spaced(`被${filter}截去之前`),
+  rank: (rank) => `排名 ${whole(rank)}`,
+  settings: "采样设置",
+  settingsHere: "采样设置",
+  reset: "重置",
+  knobs: {
+    temperature: {
+      label: "温度",
+      meaning: "用于除以 logit：小于 1 时分布更尖锐，大于 1 时更平缓，为 0 时总取概率最高的词元",
+      allowed: "不小于 0 的数（0 = 贪心）",
+    },
+    top_k: {
+      label: "top-k",
+      meaning: "保留概率最高的 k 个词元；0 为关闭",
+      allowed: "不小于 0 的整数（0 = 关闭）",
+    },
+    top_p: {
+      label: "top-p",
+      meaning: "保留累计概率达到该值的最高概率词元；1 为关闭，0 只保留概率最高的一个",
+      allowed: "0 到 1 之间的数（1 = 关闭）",
+    },
+    min_p: {
+      label: "min-p",
+      meaning: "截去概率低于最高概率乘以该值的词元；0 为关闭",
+      allowed: "0 到 1 之间的数（0 = 关闭）",
+    },
+    repetition_penalty: {
+      label: "重复惩罚",
+      meaning: "大于 1 时降低提示词中已有词元的概率，小于 1 时提高",
+      allowed: "大于 0 的数（1 = 关闭）",
+    },
+  },
+  off: "关闭",
+  greedy: "贪心",
+  whole,
+  greedyCut: "温度 0（贪心）",
+  typed: (label) => `${label}（输入数值）`,
+  mustBe: (label, allowed, typed) => `${spaced(`${label}应为${allowed}`)}，不能是${typed}。`,
+  seedMustBe: (typed) => `随机种子应为不小于 0 的整数，留空则每次重新抽取；不能是${typed}。`,
+  lengthMustBe: (most, typed) => `词元数应为 1 到 ${whole(most)} 之间的整数，不能是${typed}。`,
+  emptyField: "空值",
+  penaltyTooFar: (penalty) => `重复惩罚 ${penalty} 使 logit 超出 float32 的范围，请选择更接近 1 的值。`,
+  generation: "生成",
+  seed: "随机种子",
+  seedMeaning: "种子相同，抽到的词元就相同；留空则每次不同",
+  noSeed: "无",
+  atMost: "最多",
+  generate: "生成",
+  stop: "停止",
+  promptFills: "提示词已占满上下文",
+  asked: "已提交，等待模型",
+  stopping: (count) => `正在停止，已生成 ${tokens(count)}`,
+  soFar: (count) => `已生成 ${tokens(count)}`,
+  stopped: (count) => `已停止，共 ${tokens(count)}`,
+  failed: (count) => `出错，此前已生成 ${tokens(count)}`,
+  ended: (why, count) => `${why}，共 ${tokens(count)}`,
+  generated: "接在提示词之后生成的词元",
+  promptEnd: "提示词末尾",
+  inPrompt: "提示词",
+  continuesEarlier: "续写的是先前的提示词",
+  lineIsProbability: "词元下方的线条表示其概率",
+  withoutFilters: "采样时未作截断",
+};
+
+export const attribution: typeof en.attribution = {
+  title: "归因",
+  keys: [
+    ["← →", "在词元间移动"],
+    ["Enter", "询问为什么是这个词元"],
+    ["Shift Enter", "而不是那个词元"],
+  ],
+  likeliest: "概率最高的下一个词元",
+  whatClickAsks: "点击词元的含义",
+  clickAsks: "点击选定",
+  roles: { target: "为什么是", against: "而不是" },
+  explainedToken: "正在解释",
+  comparedWith: "对比项",
+  probability: (value) => `概率 ${value}`,
+  typeOne: "或输入词元",
+  explainAnother: "解释其他词元：连同前导空格一起输入",
+  oneToken: "一个词元，含前导空格；按 Enter 提交",
+  why: (target) => ["为什么是 ", target],
+  whyNot: (target, against) => ["为什么是 ", target, " 而不是 ", against],
+  scored: "提示词的词元及其归因分数",
+  against: (limit) => `反对 ${limit}`,
+  for: (limit) => `${limit} 支持`,
+  shareOfExplained: (share) => `占被解释量的 ${share}`,
+  method: "归因方法",
+  methods: {
+    input_x_gradient: {
+      label: "输入 × 梯度",
+      meaning: "提示词处的梯度乘以输入：只需一次反向传播，适合初步查看",
+    },
+    integrated_gradients: {
+      label: "积分梯度",
+      meaning: "沿基线到提示词的路径对梯度取平均：分数之和等于被解释的变化量",
+    },
+  },
+  both: (one, other) => `${one}和${other}`,
+  notReady: (what) => `${what}：尚未算完`,
+  ready: (what, percent) => `${what}：${percent}`,
+  untilThen: (sentence, method) => `${sentence}，暂时显示${method}的结果`,
+  notSettled: (missing, change) => `积分尚未收敛：分数之和与被解释的变化量 ${change} 相差 ${missing}。`,
+  noShares: "这些分数之和不等于被解释量：只宜看方向，不宜看占比。",
+  noSharesBut: (delta) =>
+    `这些分数之和不等于被解释量：只宜看方向，不宜看占比。积分梯度的分数则满足（收敛误差 ${delta}）。`,
+  explained: "解释对象",
+  logitOf: (target) => [target, " 的 logit"],
+  logitDifference: (target, against) => [target, " 与 ", against, " 的 logit 之差"],
+  completeness: "完备性",
+  sumOfScores: "分数之和",
+  of: (part, whole) => `${part}，应为 ${whole}`,
+  baselineAlone: "仅基线",
+  convergenceDelta: "收敛误差",
+  steps: (count) => `${count} 步`,
+  asTable: "以表格显示分数",
+  position: "位置",
+  token: "词元",
+};
+
+export const workbench: typeof en.workbench = {
+  title: "工作台",
+  keys: [
+    ["Ctrl Z", "撤销（不在文本框内时）"],
+    ["Ctrl Shift Z", "重做"],
+  ],
+  undo: "撤销",
+  redo: "重做",
+  code: "代码",
+  pythonCode: "重建当前探索的 Python 代码",
+  edits: "干预",
+  remove: (edit) => `移除 ${edit}`,
+  notInside: "此面板无法嵌入其他面板中显示。",
+};
+
+const listing = (names: string[], more: number): string =>
+  `${names.join("、")}${more > 0 ? ` 等 ${whole(names.length + more)} 项` : ""}`;
+
+export const notes: Wordings = {
+  lone_surrogates: ({ count }) => `文本中 ${whole(count)} 个不成对的代理码元（半个字符）已替换为 \ufffd：任何分词器都无法读取。`,
+  two_beginnings: ({ name }) => `开头有两个 ${name}；模型训练时只有一个。`,
+  added_beginning: ({ name }) =>
+    `开头有两个 ${name}：分词器会自动添加一个，而文本中已有一个。请从文本中删去，或传入 add_special_tokens=False。`,
+  no_beginning: ({ name }) => `开头缺少 ${name}，该分词器通常会自动添加。`,
+  specials_in_text: ({ names, more }) =>
+    `文本中的 ${listing(names, more)} 被读作特殊词元；设置 split_special_tokens=True 可按普通字符读取。`,
+  unknown_pieces: ({ count, name }) => `有 ${whole(count)} 处不在词表中：模型看到的是 ${name}。`,
+  dropped_characters: ({ names, more }) => `分词器丢弃了 ${listing(names, more)}：模型看不到，或看不完整。`,
+  replaced_characters: ({ count }) => `有 ${whole(count)} 处无效文本已替换为 \ufffd。`,
+  not_recorded: ({ layers }) => `以下各层的注意力没有记录：${layers.join("、")}。`,
+  nan_weights: ({ layer }) => `第 ${layer} 层有非数值（NaN）的注意力权重，按 0 绘制。`,
+  against_is_likeliest: () => "用来对比的词元现在就是概率最高的词元，因此只解释该词元本身。",
+  generating: () => "正在生成",
+  integrating: () => "积分梯度",
+  baseline: ({ kind, held }) => `${kind === "zero" ? "零嵌入" : "平均嵌入"}${held ? "，首个词元保持不变" : ""}`,
+  stopped: () => "已停止",
+  end_of_sequence: () => "序列结束",
+  as_many_as_asked: ({ count }) => tokens(count),
+  context_full: ({ context }) => `上下文的 ${tokens(context)}已用完`,
+  broke_off: ({ error }) => `出错：${error}`,
 };

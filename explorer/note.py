@@ -1,0 +1,49 @@
+"""Sentences for a reader that can be said in another language as well."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+Key = Literal[
+    "lone_surrogates",
+    "two_beginnings",
+    "added_beginning",
+    "no_beginning",
+    "specials_in_text",
+    "unknown_pieces",
+    "dropped_characters",
+    "replaced_characters",
+    "not_recorded",
+    "nan_weights",
+    "against_is_likeliest",
+    "generating",
+    "integrating",
+    "baseline",
+    "stopped",
+    "end_of_sequence",
+    "as_many_as_asked",
+    "context_full",
+    "broke_off",
+]
+
+
+class Note(str):
+    """A sentence in English that also says what it tells, for whoever words it in another language.
+
+    It is a `str` in every way. Panels send key and values along, and the browser has the wording of its language.
+
+    Attributes:
+        key: which sentence it is.
+        about: the values that it names; plain JSON.
+    """
+
+    key: Key
+    about: dict[str, Any]
+
+    def __new__(cls, key: Key, text: str, **about: Any) -> Note:
+        note = super().__new__(cls, text)
+        note.key, note.about = key, about
+        return note
+
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (self.key, str(self)), self.about

@@ -1,0 +1,85 @@
+"""Notes that travel with what they are about: as the fixtures say, which the front end's tests read as well."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+
+from explorer import _notes
+from explorer._pieces import Piece
+from explorer.attribution import _in_words
+from explorer.note import Key, Note
+from widgets import wire
+
+_ROOT = Path(__file__).resolve().parents[2]
+_TOLD: list[dict[str, Any]] = json.loads((_ROOT / "tests/fixtures/notes.json").read_text("utf-8"))
+_TOKENIZER = SimpleNamespace(bos_token_id=1, bos_token="<s>", unk_token_id=0, unk_token="<unk>")
+
+
+def _made() -> list[Note]:
+    def specials(*names: str) -> list[Note]:
+        pieces = [Piece(b"", name) for name in names]
+        return _notes.typed_specials(_TOKENIZER, pieces, [9] * len(names), [True] * len(names))
+
+    return [
+        *_notes.surrogates(1),
+        *_notes.surrogates(1200),
+        *_notes.beginning(_TOKENIZER, [1, 1], True, [True, True]),
+        *_notes.beginning(_TOKENIZER, [1, 1], True, [False, True]),
+        *_notes.beginning(_TOKENIZER, [5], True, [True]),
+        *specials("<|end|>"),
+        *specials(*[f"<{n}>" for n in range(7)]),
+        *_notes.unknown(_TOKENIZER, [0], [True]),
+        *_notes.unknown(_TOKENIZER, [0, 0, 0], [True] * 3),
+        *_notes.dropped("\u200b"),
+        _in_words("mean", True),
+        _in_words("zero", False),
+    ]
+
+
+@pytest.mark.parametrize("note", _made(), ids=lambda note: str(note.key))
+def test_a_note_says_what_the_fixtures_have(note: Note) -> None:
+    assert wire.noted(note) in _TOLD
+
+
+def _calls() -> list[tuple[str, set[str]]]:
+    """Key and names of values of every note that the packages make."""
+    found = []
+    for path in sorted([*_ROOT.glob("explorer/*.py"), *_ROOT.glob("widgets/*.py")]):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Note":
+                assert isinstance(node.args[0], ast.Constant), f"{path}:{node.lineno} computes its key"
+                found.append((str(node.args[0].value), {str(one.arg) for one in node.keywords}))
+    return found
+
+
+def test_every_note_that_is_made_is_among_the_fixtures_with_its_values() -> None:
+    told = {told["key"]: set(told["about"]) for told in _TOLD}
+    assert all(told[key] == names for key, names in _calls())
+    assert {key for key, _names in _calls()} == set(told) == set(get_args(Key))
+
+
+def test_a_note_is_a_string_and_stays_a_note_where_it_is_copied() -> None:
+    note = Note("nan_weights", "Layer 3 has none.", layer=3)
+    assert note == "Layer 3 has none."
+    assert json.dumps([note]) == '["Layer 3 has none."]'
+    for other in (copy.copy(note), copy.deepcopy(note), pickle.loads(pickle.dumps(note))):
+        assert (other, other.key, other.about) == (note, "nan_weights", {"layer": 3})
+
+
+def test_notes_inside_a_trait_are_spelled_out_and_nothing_else_changes() -> None:
+    note, tokens = Note("stopped", "stopped"), [{"text": "a"}]
+    said = wire.noted(
+        {"notes": ["plain", note], "results": {"one": {"baseline": note, "scores": [1.0]}}, "tokens": tokens}
+    )
+    spelled = {"key": "stopped", "about": {}, "text": "stopped"}
+    assert said["notes"] == ["plain", spelled]
+    assert said["results"] == {"one": {"baseline": spelled, "scores": [1.0]}}
+    assert said["tokens"] == tokens

@@ -1,0 +1,48 @@
+/** What Python says to a reader: plain text, or a note that the browser words in its own language. */
+
+/** What each note of Python is about; the keys are those of `explorer.note`. */
+export interface Notes {
+  lone_surrogates: { count: number };
+  two_beginnings: { name: string };
+  added_beginning: { name: string };
+  no_beginning: { name: string };
+  specials_in_text: { names: string[]; more: number };
+  unknown_pieces: { count: number; name: string };
+  dropped_characters: { names: string[]; more: number };
+  replaced_characters: { count: number };
+  not_recorded: { layers: number[] };
+  nan_weights: { layer: number };
+  against_is_likeliest: object;
+  generating: object;
+  integrating: object;
+  baseline: { kind: string; held: boolean };
+  stopped: object;
+  end_of_sequence: object;
+  as_many_as_asked: { count: number };
+  context_full: { context: number };
+  broke_off: { error: string };
+}
+
+/** A note with the English that Python gave it. */
+export interface Note<Key extends keyof Notes = keyof Notes> {
+  key: Key;
+  about: Notes[Key];
+  text: string;
+}
+
+export type Said = string | Note;
+
+export type Wordings = { [Key in keyof Notes]: (about: Notes[Key]) => string };
+
+/** The key of a note; `null` of a plain text. */
+export function keyOf(said: Said): keyof Notes | null {
+  return typeof said === "string" ? null : said.key;
+}
+
+/** What is said, in the language of `wordings`; in Python's own words where it has none for it. */
+export function inWords(said: Said, wordings: Partial<Wordings>): string {
+  if (typeof said === "string") return said;
+  if (!Object.hasOwn(wordings, said.key)) return said.text; // as English does, and a newer Python than the panel
+  const wording = wordings[said.key] as (about: unknown) => string;
+  return wording(said.about);
+}
