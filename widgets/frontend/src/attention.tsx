@@ -8,6 +8,7 @@ import { LIST_GAP, LIST_WIDTH, listBeside } from "./attention-layout";
 import { AttentionMap, cellWords } from "./attention-map";
 import { useAttention } from "./attention-shown";
 import { type HeadMap, type Picture, type Selection, type State, cellOf } from "./attention-state";
+import { AttentionTable } from "./attention-table";
 import { AttentionWeights } from "./attention-weights";
 import {
   type Cell,
@@ -159,6 +160,7 @@ function AttentionPanel(): JSX.Element {
                 onChoose={(key) => choose(row, key)}
               />
             </div>
+            <AttentionTable map={map} tokens={picture.tokens} chosen={at} />
             <h3 class="explorer-caption">
               Heads <span>{headCount(picture)}</span>
             </h3>

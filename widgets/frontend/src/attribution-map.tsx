@@ -36,7 +36,10 @@ export function ScoreMap({ picture, method, result }: MapProps): JSX.Element {
         label={words.scored}
         linked
         tokens={picture.tokens}
-        colorOf={(index) => swatch(table, signedIndex(chipOf[index]?.score ?? 0, limit))}
+        colorOf={(index) => {
+          const score = chipOf[index]?.score ?? 0;
+          return { ...swatch(table, signedIndex(score, limit)), sign: Math.sign(score) };
+        }}
         describe={(index) => formatScore(result.scores[index] ?? 0)}
         tip={(index) => <Tip index={index} chip={chipOf[index]} picture={picture} method={method} />}
       />

@@ -132,7 +132,7 @@ function Choices({ picture, asked, role, choose, titleId }: ChoicesProps): JSX.E
           <bdi class={`explorer-text is-${/\s$/.test(choice.text) ? "blank" : choice.kind}`} dir="auto">
             {visible(choice.text)}
           </bdi>
-          {choice.probability !== null && <small>{formatProbability(choice.probability)}</small>}
+          {choice.probability !== null && <small aria-hidden="true">{formatProbability(choice.probability)}</small>}
         </button>
       ))}
     </div>

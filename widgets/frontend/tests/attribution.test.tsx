@@ -174,6 +174,8 @@ describe("the map", () => {
     expect(forIt).not.toBe(against);
     expect(nothing).toMatch(/rgba\(.*, 0(\.0\d*)?\)/);
     expect(el.querySelector(".explorer-legend")!.textContent).toBe("against −2.00+2.00 for");
+    // The sign is no colour alone: a whole line, a broken one, none.
+    expect(map().map(({ className }) => /is-plus|is-minus/.exec(className)?.[0])).toEqual(["is-plus", "is-minus", undefined]);
   });
 
   it("says the numbers to the pointer and to the keyboard", async () => {

@@ -64,3 +64,60 @@ it("finds the entry of a value, whatever arrives", () => {
   ]);
   expect(signedIndex(1, 0)).toBe(128);
 });
+
+/** How a colour is seen without the cones for `missing`, in linear light (Viénot, Brettel and Mollon, 1999). */
+function seen(rgb: readonly number[], missing: "red" | "green" | "none"): number[] {
+  const [r = 0, g = 0, b = 0] = rgb.map((value) =>
+    value <= 10 ? value / 3294 : ((value / 255 + 0.055) / 1.055) ** 2.4,
+  );
+  if (missing === "red") {
+    const mixed = 0.11238 * r + 0.88762 * g;
+    return [mixed, mixed, 0.00401 * r - 0.00401 * g + b];
+  }
+  if (missing === "green") {
+    const mixed = 0.29275 * r + 0.70725 * g;
+    return [mixed, mixed, -0.02234 * r + 0.02234 * g + b];
+  }
+  return [r, g, b];
+}
+
+/** CIE lightness and the two opponent axes of linear light. */
+function lab(linear: readonly number[]): [number, number, number] {
+  const [r = 0, g = 0, b = 0] = linear;
+  const f = (value: number): number => (value > 0.008856 ? Math.cbrt(value) : 7.787 * value + 16 / 116);
+  const x = f((0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.9505);
+  const y = f(0.2126 * r + 0.7152 * g + 0.0722 * b);
+  const z = f((0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.089);
+  return [116 * y - 16, 500 * (x - y), 200 * (y - z)];
+}
+
+describe.each(["none", "red", "green"] as const)("for eyes that miss %s", (missing) => {
+  const colors = (kind: TableKind, dark: boolean): [number, number, number][] => {
+    const { opaque } = tableOf(kind, dark);
+    return Array.from({ length: 256 }, (_, index) =>
+      lab(seen([...opaque.subarray(index * 3, index * 3 + 3)], missing)),
+    );
+  };
+  /** Falls on a light surface and rises on a dark one, but for the rounding of bytes. */
+  const oneWay = (lightness: number[], dark: boolean): boolean =>
+    lightness.every((value, at) => at === 0 || (dark ? 1 : -1) * (value - (lightness[at - 1] as number)) > -0.3);
+
+  it.each([false, true])("weights grow one way in lightness, far enough to be told apart, dark: %s", (dark) => {
+    const lightness = colors("weight", dark).map(([value]) => value);
+    expect(oneWay(lightness, dark)).toBe(true);
+    expect(Math.abs((lightness[255] as number) - (lightness[0] as number))).toBeGreaterThan(60);
+  });
+
+  it.each([false, true])("both arms leave the middle one way, and differ from each other, dark: %s", (dark) => {
+    const all = colors("signed", dark);
+    const lightness = all.map(([value]) => value);
+    expect(oneWay(lightness.slice(128), dark)).toBe(true);
+    expect(oneWay(lightness.slice(0, 129).reverse(), dark)).toBe(true);
+    // A difference of 2.3 can just be seen; from a tenth of the limit on, the signs differ by more than twice that.
+    for (let step = 13; step < 128; step++) {
+      const [minus, plus] = [all[128 - step], all[128 + step]] as [[number, number, number], [number, number, number]];
+      const apart = Math.hypot(...minus.map((value, axis) => value - (plus[axis] as number)));
+      expect(apart, `step ${step}`).toBeGreaterThan(5);
+    }
+  });
+});

@@ -27,6 +27,8 @@ export type Rgb = readonly [red: number, green: number, blue: number];
 export interface Swatch {
   background: string;
   ink: string | null;
+  /** Below or above 0: a broken or a whole line under the words, for whom the two colours look alike. */
+  sign?: number;
 }
 
 const SIZE = 256;

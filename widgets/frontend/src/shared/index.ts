@@ -29,6 +29,7 @@ export type { KeyHelp } from "./keys";
 export { Legend, type LegendProps } from "./legend";
 export { type HostModel, PanelModel, signalOf, write } from "./model";
 export { type PanelModule, mountPanel } from "./mount";
+export { type Column, NumberTable } from "./numbers";
 export { Panel, type PanelProps } from "./panel";
 export { Prompt } from "./prompt";
 export { type Note, type Said, inWords, keyOf } from "./said";

@@ -18,7 +18,7 @@ export function Legend({ table, low, high }: LegendProps): JSX.Element {
   return (
     <span class="explorer-legend" role="img" aria-label={words.colors(low, high)}>
       <span>{low}</span>
-      <span class="explorer-legend-bar" style={{ backgroundImage: gradient(tableOf(table, dark.value)) }} />
+      <span class={`explorer-legend-bar is-${table}`} style={{ backgroundImage: gradient(tableOf(table, dark.value)) }} />
       <span>{high}</span>
     </span>
   );

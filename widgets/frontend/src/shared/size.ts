@@ -27,6 +27,8 @@ class SizeWatcher {
   readonly size = makeSignal<Size>({ width: 0, ratio: globalThis.devicePixelRatio || 1 });
   #element: HTMLElement | null = null;
   #observer: ResizeObserver | null = null;
+  /** Ends what listens to the page; replaced with the element. */
+  #listening = new AbortController();
 
   readonly #measure = (): void => {
     const width = Math.floor(this.#element?.clientWidth ?? 0);
@@ -41,12 +43,26 @@ class SizeWatcher {
     this.#element = element;
     this.#observer?.disconnect();
     this.#observer = null;
-    // Zooming the page changes the ratio, and not always the width.
-    globalThis.removeEventListener("resize", this.#measure);
+    this.#listening.abort();
     if (element === null) return;
+    this.#listening = new AbortController();
     this.#observer = new ResizeObserver(this.#measure);
     this.#observer.observe(element);
-    globalThis.addEventListener("resize", this.#measure);
+    globalThis.addEventListener("resize", this.#measure, { signal: this.#listening.signal });
+    this.#watchRatio();
     this.#measure();
+  }
+
+  /** Zooming the page, or moving it to another screen, changes the ratio and not always a size. */
+  #watchRatio(): void {
+    const { signal } = this.#listening;
+    const changed = (): void => {
+      this.#measure();
+      this.#watchRatio();
+    };
+    matchMedia(`(resolution: ${globalThis.devicePixelRatio || 1}dppx)`).addEventListener("change", changed, {
+      once: true,
+      signal,
+    });
   }
 }

@@ -31,8 +31,17 @@ export function surfaceBehind(el: Element): Rgb | null {
   return null;
 }
 
-/** Whether the page is dark: JupyterLab's word, then VS Code's, Colab's, marimo's, then the background itself. */
+const PAPER = "print";
+const FORCED = "(forced-colors: active)";
+const SCHEME = "(prefers-color-scheme: dark)";
+
+/**
+ * Whether the page is dark: JupyterLab's word, then VS Code's, Colab's, marimo's, then the background itself. Paper is
+ * never dark, and colours that the system forces on all pages are as dark as the system says.
+ */
 export function isDark(el: Element): boolean {
+  if (matchMedia(PAPER).matches) return false;
+  if (matchMedia(FORCED).matches) return matchMedia(SCHEME).matches;
   const { body, documentElement: html } = document;
   const jupyter = body.getAttribute("data-jp-theme-light");
   if (jupyter !== null) return jupyter === "false";
@@ -47,9 +56,7 @@ export function isDark(el: Element): boolean {
   const behind = surfaceBehind(el);
   if (behind !== null) return lightness(behind) < 0.5;
   // Nothing on the page says anything: an unstyled page is white unless the reader asked the browser otherwise.
-  return (
-    getComputedStyle(html).colorScheme.includes("dark") && matchMedia("(prefers-color-scheme: dark)").matches
-  );
+  return getComputedStyle(html).colorScheme.includes("dark") && matchMedia(SCHEME).matches;
 }
 
 export interface Theme {
@@ -67,15 +74,17 @@ export function watchTheme(el: Element, abort: AbortSignal): Theme {
   const surface = (): string => getComputedStyle(el.querySelector(".explorer-panel") ?? el).backgroundColor;
   let known = surface();
   // Notebooks change the body's classes all the time, and seldom its colours.
-  const observer = new MutationObserver(() => {
+  const look = (): void => {
     dark.value = isDark(el);
     const now = surface();
     if (now !== known) revision.value += 1;
     known = now;
-  });
+  };
+  const observer = new MutationObserver(look);
   const told = { attributes: true, attributeFilter: TOLD_BY };
   observer.observe(document.body, told);
   observer.observe(document.documentElement, told);
+  for (const query of [PAPER, FORCED, SCHEME]) matchMedia(query).addEventListener("change", look, { signal: abort });
   abort.addEventListener("abort", () => observer.disconnect(), { once: true });
   return { dark, revision };
 }

@@ -36,6 +36,8 @@ export interface TokenStripProps {
 // A row of this many is a few screens long; drawing more than a reader can look at makes typing slow.
 const SHOWN_AT_FIRST = 600;
 
+const signs: Readonly<Record<number, string>> = { [-1]: " is-minus", 1: " is-plus" };
+
 function indexOf(event: Event): number | null {
   const piece = (event.target as Element | null)?.closest?.("[data-index]");
   return piece ? Number(piece.getAttribute("data-index")) : null;
@@ -174,7 +176,7 @@ function looks({ chip, strip, words, hovered, entry }: ChipProps): string {
   const parts = chip.indices.map((index) => {
     const swatch = strip.colorOf?.(index);
     const marks = `${index === strip.active}${index === hovered}${strip.selected?.includes(index) ?? false}${strip.describe?.(index) ?? ""}`;
-    return `${swatch?.background ?? ""}${swatch?.ink ?? ""}${marks}${strip.tokens[index]?.id}`;
+    return `${swatch?.background ?? ""}${swatch?.ink ?? ""}${swatch?.sign}${marks}${strip.tokens[index]?.id}`;
   });
   return `${words.language}|${chip.text}|${chip.kind}|${entry}|${strip.onClick !== undefined}|${parts.join("|")}`;
 }
@@ -200,7 +202,7 @@ class ChipView extends Component<ChipProps> {
       return (
         <span
           key={index}
-          class={`${kind}${marks}`}
+          class={`${kind}${marks}${signs[swatch?.sign ?? 0] ?? ""}`}
           data-index={index}
           role={strip.onClick ? "option" : "listitem"}
           aria-selected={strip.onClick ? selected : undefined}

@@ -42,6 +42,13 @@ export const shared = {
   position: (index: number) => `position ${index}`,
   id: (id: number) => `id ${id}`,
   showAll: (count: number) => `show all ${tokens(count)}`,
+  rowsShown: (first: number, last: number, count: number) => `rows ${whole(first)}–${whole(last)} of ${whole(count)}`,
+  columnsShown: (first: number, last: number, count: number) =>
+    `columns ${whole(first)}–${whole(last)} of ${whole(count)}`,
+  earlierRows: "Rows before these",
+  laterRows: "Rows after these",
+  earlierColumns: "Columns before these",
+  laterColumns: "Columns after these",
 };
 
 export const attention = {
@@ -78,6 +85,8 @@ export const attention = {
   attendsTo: <T>(token: T): (T | string)[] => [token, " attends to"],
   largestOf: (most: number, count: number) => `the ${most} largest of ${whole(count)} weights`,
   asTable: (count: number) => `as a table (${whole(count)})`,
+  mapAsTable: (rows: number, cols: number) => `the map as a table (${whole(rows)} × ${whole(cols)})`,
+  queryByKey: "query \\ key",
   tableOf: (layer: number, head: number, token: string) => `Layer ${layer}, head ${head}: weights of ${token}`,
   position: "position",
   key: "key",

@@ -42,6 +42,12 @@ export const shared: typeof en.shared = {
   position: (index) => `位置 ${index}`,
   id: (id) => `id ${id}`,
   showAll: (count) => `显示全部 ${tokens(count)}`,
+  rowsShown: (first, last, count) => `第 ${whole(first)}–${whole(last)} 行，共 ${whole(count)} 行`,
+  columnsShown: (first, last, count) => `第 ${whole(first)}–${whole(last)} 列，共 ${whole(count)} 列`,
+  earlierRows: "前面的行",
+  laterRows: "后面的行",
+  earlierColumns: "前面的列",
+  laterColumns: "后面的列",
 };
 
 export const attention: typeof en.attention = {
@@ -75,6 +81,8 @@ export const attention: typeof en.attention = {
   attendsTo: (token) => [token, " 关注"],
   largestOf: (most, count) => `${whole(count)} 个权重中最大的 ${most} 个`,
   asTable: (count) => `表格形式（${whole(count)} 项）`,
+  mapAsTable: (rows, cols) => `整张图的表格形式（${whole(rows)} × ${whole(cols)}）`,
+  queryByKey: "查询 \\ 键",
   tableOf: (layer, head, token) => `第 ${layer} 层第 ${head} 头：${token} 的注意力权重`,
   position: "位置",
   key: "键",
