@@ -259,7 +259,12 @@ export function AttentionMap(props: MapProps): JSX.Element {
         {focused.value && frame(cursor, "is-hovered")}
         {frame(chosen, "is-chosen")}
       </div>
-      <div role="row" aria-rowindex={cursor.row + 1} class="explorer-hidden">
+      <div
+        role="row"
+        aria-rowindex={cursor.row + 1}
+        aria-live={focused.value ? "polite" : "off"}
+        class="explorer-hidden"
+      >
         <div
           id={cellId}
           role="gridcell"

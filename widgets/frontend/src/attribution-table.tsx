@@ -1,52 +1,38 @@
 // The scores as text: for people who cannot see colours, and for copying.
 
-import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { type AttributionPicture, METHODS } from "./attribution-picture";
 import { formatScore } from "./attribution-scores";
-import { attributionWords, useWords, visible } from "./shared";
+import { attributionWords, type Column, NumberTable, useWords, visible } from "./shared";
 
-/** A table of all scores, one row a token, pieces apart; built when it is opened. */
+/** A table of all scores, one row a token, pieces apart. */
 export function ScoreTable({ picture }: { picture: AttributionPicture }): JSX.Element {
   const words = useWords(attributionWords);
-  const open = useSignal(false);
-  const ready = METHODS.filter((key) => picture.results[key]);
+  const { tokens, results } = picture;
+  const token = (row: number): JSX.Element => {
+    const { text, part, parts } = tokens[row]!;
+    return (
+      <>
+        <bdi dir="auto">{visible(text)}</bdi>
+        {parts > 1 && ` ${part}/${parts}`}
+      </>
+    );
+  };
+  const columns = METHODS.flatMap<Column>((key) => {
+    const scores = results[key]?.scores;
+    return scores ? [{ head: words.methods[key].label, cell: (row) => formatScore(scores[row]!) }] : [];
+  });
   return (
-    <details class="explorer-attribution-table" onToggle={(event) => (open.value = event.currentTarget.open)}>
-      <summary>{words.asTable}</summary>
-      {open.value && (
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">{words.position}</th>
-              <th scope="col">{words.token}</th>
-              <th scope="col">id</th>
-              {ready.map((key) => (
-                <th key={key} scope="col">
-                  {words.methods[key].label}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {picture.tokens.map((token, index) => (
-              <tr key={index}>
-                <td>{index}</td>
-                <td>
-                  <bdi class="explorer-text" dir="auto">
-                    {visible(token.text)}
-                  </bdi>
-                  {token.parts > 1 && ` ${token.part}/${token.parts}`}
-                </td>
-                <td>{token.id}</td>
-                {ready.map((key) => (
-                  <td key={key}>{formatScore(picture.results[key]!.scores[index]!)}</td>
-                ))}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
-    </details>
+    <NumberTable
+      summary={words.asTable}
+      caption={words.scored}
+      lead={[
+        { head: words.position, cell: (row) => row },
+        { head: words.token, cell: token, kind: "head" },
+        { head: "id", cell: (row) => tokens[row]!.id },
+      ]}
+      columns={columns}
+      rows={tokens.length}
+    />
   );
 }

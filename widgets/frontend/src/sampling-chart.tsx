@@ -24,7 +24,7 @@ export interface ChartProps {
 }
 
 // Among thousands of equal scores one can rank that nobody named: its number is at least true.
-function labelOf(labels: ChartProps["labels"], id: number, words: SamplingWords): Label {
+export function labelOf(labels: ChartProps["labels"], id: number, words: SamplingWords): Label {
   return labels.get(id) ?? { text: words.unnamed(id), kind: "special" };
 }
 

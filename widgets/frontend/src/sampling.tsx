@@ -11,6 +11,7 @@ import type { Distribution, Settings } from "./sampling-math";
 import { Bench, Generation } from "./sampling-output";
 import { readSamplingView, type SamplingPicture, type State } from "./sampling-picture";
 import { Stream } from "./sampling-stream";
+import { ProbabilityTable } from "./sampling-table";
 import { mountPanel, Panel, samplingWords, useModel, usePicture, useWords } from "./shared";
 
 const LONGEST = 1000; // as SamplingPanel.generate in Python
@@ -56,6 +57,7 @@ function SamplingPanel(): JSX.Element {
                 <span>{words.entropy(now.entropy.toFixed(2))}</span>
               </p>
               <Chart distribution={now} settings={live.shown.value} labels={picture.labels} />
+              <ProbabilityTable distribution={now} settings={live.shown.value} labels={picture.labels} />
             </div>
             <div>
               <Knobs live={live} vocabulary={now.size} refused={under.value.tooFar === null ? "" : words.penaltyTooFar(under.value.tooFar)} />

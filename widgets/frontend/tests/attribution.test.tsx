@@ -199,7 +199,7 @@ describe("the map", () => {
 
   it("has a table of the scores as its text", async () => {
     await mount(traits({}, { results: { input_x_gradient: FIRST, integrated_gradients: INTEGRATED } }));
-    const details = el.querySelector<HTMLDetailsElement>(".explorer-attribution-table")!;
+    const details = el.querySelector<HTMLDetailsElement>(".explorer-numbers")!;
     expect(details.querySelector("table")).toBeNull();
     details.open = true;
     details.dispatchEvent(new Event("toggle"));

@@ -370,3 +370,18 @@ it("leaves no listener, timer or frame behind", async () => {
   expect(model.saves).toHaveLength(saves);
   expect(el.childElementCount).toBe(0);
 });
+
+it("has a table of the bars as their text, what was cut included", async () => {
+  await mount(traits({ settings: { ...NEUTRAL, top_k: 3 } }));
+  const details = one<HTMLDetailsElement>(".explorer-numbers");
+  details.open = true;
+  details.dispatchEvent(new Event("toggle"));
+  await frame();
+  const rows = all(".explorer-numbers tr").map((row) => [...row.children].map((cell) => cell.textContent));
+  expect(rows[0]).toEqual(["rank", "token", "id", "probability", "cut by"]);
+  expect(rows).toHaveLength(1 + 40);
+  // exp(8 - 2 ln(1 + id)) falls as 1/(1 + id)²; of three the likeliest has 1/(1 + 1/4 + 1/9).
+  expect(rows[1]).toEqual(["1", " t0", "0", (1 / (1 + 1 / 4 + 1 / 9)).toPrecision(4), ""]);
+  expect(rows[3]?.[1]).toBe(HOSTILE);
+  expect(rows[4]?.[4]).toBe("top-k 3");
+});
