@@ -70,46 +70,79 @@ class AttentionCall:
     def keys(self) -> int:
         return self.key.shape[2]
 
+    def of_text(self, index: int) -> AttentionCall:
+        """The call as if it had been given one text of its batch."""
+
+        def one(values: Tensor | None) -> Tensor | None:
+            return values if values is None or values.shape[0] == 1 else values[index : index + 1]
+
+        return self.replaced(
+            query=self.query[index : index + 1],
+            key=self.key[index : index + 1],
+            value=self.value[index : index + 1],
+            z=self.z[index : index + 1],
+            mask=one(self.mask),
+            bias=one(self.bias),
+            changed_scores=one(self.changed_scores),
+            changed_pattern=one(self.changed_pattern),
+        )
+
+    def reach(self, queries: Sequence[int]) -> int:
+        """How many of the first keys some rows see at most; the weights of all later ones are exactly 0."""
+        changed = self.changed_scores is not None or self.changed_pattern is not None
+        if changed or self.mask is not None or not self.causal or self.queries == 1:
+            return self.keys
+        return max(queries) + 1 + self.keys - self.queries
+
     def scores(self, heads: Sequence[int], queries: Sequence[int]) -> Tensor:
         """The softmax's input, (batch, head, query, key): scaled, softcapped, biased, hidden keys at -inf."""
-        raw, hidden = self._scores(heads, queries)
+        raw, hidden = self._scores(heads, queries, self.keys)
         return raw if hidden is None else raw.masked_fill(hidden, -torch.inf)
 
-    def pattern(self, heads: Sequence[int], queries: Sequence[int]) -> Tensor:
+    def pattern(self, heads: Sequence[int], queries: Sequence[int], keys: int | None = None) -> Tensor:
         """The attention weights, (batch, head, query, key), by the rule of transformers' eager maths.
 
         The softmax runs in float32 and is cast back to the queries' dtype. Hidden keys get the dtype's
         minimum and not -inf, so a row that may see nothing (left padding) is uniform, as it is there.
         With learned sinks a row sums to less than one; nothing is renormalised.
+
+        Args:
+            heads: which heads.
+            queries: which rows.
+            keys: leave out the keys after so many, no fewer than `reach(queries)`; None keeps all.
         """
+        keys = self.keys if keys is None else keys
         if self.changed_pattern is not None:
-            return self.changed_pattern[:, list(heads)][:, :, list(queries)]
-        scores, hidden = self._scores(heads, queries)
+            return self.changed_pattern[:, list(heads)][:, :, list(queries), :keys]
+        scores, hidden = self._scores(heads, queries, keys)
         if hidden is not None:
             scores.masked_fill_(hidden, torch.finfo(scores.dtype).min)
+        own = self.changed_scores is None and not scores.requires_grad
+        if own and self.sinks is None and scores.dtype == torch.float32:
+            return torch.softmax(scores, dim=-1, out=scores)  # without a copy, which costs as much as the exponentials
         if self.sinks is None:
             return torch.softmax(scores, dim=-1, dtype=torch.float32).to(self.query.dtype)
         sink = self.sinks[list(heads)].reshape(1, -1, 1, 1).expand(*scores.shape[:3], 1).to(scores.dtype)
         weights = torch.softmax(torch.cat([scores, sink], dim=-1), dim=-1, dtype=torch.float32)
         return weights[..., :-1].to(self.query.dtype)
 
-    def _scores(self, heads: Sequence[int], queries: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    def _scores(self, heads: Sequence[int], queries: Sequence[int], keys: int) -> tuple[Tensor, Tensor | None]:
         if self.changed_scores is not None:
-            changed = self.changed_scores[:, list(heads)][:, :, list(queries)]
+            changed = self.changed_scores[:, list(heads)][:, :, list(queries), :keys]
             return changed, changed == -torch.inf
         device = self.query.device
         head_index = torch.as_tensor(list(heads), dtype=torch.long, device=device)
         row_index = torch.as_tensor(list(queries), dtype=torch.long, device=device)
         # The scores are a tensor of this call alone, so what follows works in place: at thousands of tokens each
         # copy would cost as much as the product.
-        scores = self._products(list(heads), list(queries)).mul_(self.scaling)
+        scores = self._products(list(heads), list(queries), keys).mul_(self.scaling)
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
         if self.bias is not None:
-            scores = scores.add_(_chosen(self.bias, head_index, row_index))
+            scores = scores.add_(_chosen(self.bias, head_index, row_index)[..., :keys])
         hidden: Tensor | None = None
         if self.mask is not None:
-            mask = _chosen(self.mask, head_index, row_index)[..., : self.keys]
+            mask = _chosen(self.mask, head_index, row_index)[..., :keys]
             if mask.dtype == torch.bool:
                 hidden = ~mask
             else:  # a float mask is added; its own minimum means "hidden"
@@ -117,22 +150,23 @@ class AttentionCall:
                 scores = scores.add_(mask.masked_fill(hidden, 0.0).to(scores.dtype))
         elif self.causal and self.queries > 1:
             first = self.keys - self.queries
-            hidden = torch.arange(self.keys, device=device)[None, :] > (row_index[:, None] + first)
+            hidden = torch.arange(keys, device=device)[None, :] > (row_index[:, None] + first)
         if self.since is not None:
-            older = torch.arange(self.keys, device=device)[None, :] < self.since[row_index][:, None]
+            older = torch.arange(keys, device=device)[None, :] < self.since[row_index][:, None]
             hidden = older if hidden is None else hidden | older
         return scores, hidden
 
-    def _products(self, heads: list[int], rows: list[int]) -> Tensor:
+    def _products(self, heads: list[int], rows: list[int], keys: int) -> Tensor:
         """Queries times keys, (batch, head, query, key), without repeating keys that several heads share."""
         batch, _, _, width = self.query.shape
         shared = self.key.shape[1]
         group = self.heads // shared
         query = _taken(_taken(self.query, heads, 1), rows, 2)
+        key = self.key.narrow(2, 0, keys)
         if heads == list(range(self.heads)):
             together = query.reshape(batch, shared, group * len(rows), width)
-            return torch.matmul(together, self.key.transpose(2, 3)).reshape(batch, self.heads, len(rows), self.keys)
-        return torch.matmul(query, _taken(self.key, [head // group for head in heads], 1).transpose(2, 3))
+            return torch.matmul(together, key.transpose(2, 3)).reshape(batch, self.heads, len(rows), keys)
+        return torch.matmul(query, _taken(key, [head // group for head in heads], 1).transpose(2, 3))
 
 
 def joined(pieces: Sequence[AttentionCall]) -> AttentionCall:

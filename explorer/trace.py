@@ -13,7 +13,7 @@ from torch import Tensor
 from explorer import adapters, mixtures
 from explorer import sites as addresses
 from explorer._memory import give_back
-from explorer.anatomy import Heads
+from explorer.anatomy import Anatomy, Heads
 from explorer.attention import AttentionCall, joined
 from explorer.budget import check_pattern
 from explorer.capability import require_next_token
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from explorer.absent import AbsentModel
+    from explorer.attention_rows import AttentionRows
     from explorer.edits import Edit
     from explorer.logit_attribution import LogitAttribution
     from explorer.model import Model
+    from explorer.overview import Overview, Pooled
     from explorer.provenance import Provenance
     from explorer.record import Keeper
     from explorer.reuse import Start
@@ -114,6 +116,11 @@ class Trace:
     def __len__(self) -> int:
         return max(self._inputs.lengths, default=0)
 
+    @property
+    def anatomy(self) -> Anatomy:
+        """What the model that made this trace is made of, also where the model is absent."""
+        return self._model.anatomy
+
     def sites(self) -> list[str]:
         """The addresses that can be read: the model's sites, less those that were not recorded."""
         return [site.address for site in addresses.every(self._model.anatomy) if self._holds(site)]
@@ -189,6 +196,59 @@ class Trace:
         check_pattern(call.query.device, call.query.dtype, shape)
         with torch.no_grad():
             return call.pattern(chosen, rows)
+
+    def attention(self, layer: int, *, stack: str | None = None, kind: str = "attn", text: int = 0) -> AttentionRows:
+        """One attention of one text, whose weights are computed a few query rows at a time, at any length.
+
+        Args:
+            layer: which layer.
+            stack: which stack, where the model has several; the decoder or text stack by default.
+            kind: "attn" for self-attention, "cross_attn" for cross-attention.
+            text: which text of the batch, or which image.
+
+        Raises:
+            Refused: an index is out of range, or the layer has no attention that can be recorded.
+        """
+        from explorer.attention_rows import AttentionRows
+
+        found = self._attention_site(layer, stack, kind, "pattern")
+        assert found.heads is not None  # the site exists
+        source = self._replayed(found) if found.heads.how == "replay" else self._call(found)
+        return AttentionRows(source, text, *self._real(found))
+
+    def _real(self, site: Site) -> tuple[list[int] | None, list[int] | None]:
+        """How many queries and keys of each text are no padding; None where a stack reads no text."""
+        assert site.stack is not None
+        if site.stack.name.startswith("vision") or not self.batch:
+            return None, None
+        read = [len(text) for text in self.batch]
+        own = [len(text) for text in self.decoder] if site.stack.name == "decoder" else read
+        return own, read if site.kind == "cross_attn" else own
+
+    def overview(self, *, stack: str | None = None, kind: str = "attn", text: int = 0, cells: int = 32) -> Overview:
+        """Every head of a stack as a small map; see `explorer.overview.overview`."""
+        from explorer.overview import overview
+
+        return overview(self, stack=stack, kind=kind, text=text, cells=cells)
+
+    def pooled(
+        self,
+        layer: int,
+        *,
+        heads: Sequence[int] | int | None = None,
+        queries: slice | None = None,
+        keys: slice | None = None,
+        cells: int = 256,
+        mean: bool = False,
+        stack: str | None = None,
+        kind: str = "attn",
+        text: int = 0,
+    ) -> Pooled:
+        """Part of a layer's weights, the largest of each cell; see `explorer.overview.pooled`."""
+        from explorer.overview import pooled
+
+        where = self.attention(layer, stack=stack, kind=kind, text=text)
+        return pooled(where, heads=heads, queries=queries, keys=keys, cells=cells, mean=mean)
 
     def head_out(
         self,
