@@ -109,7 +109,7 @@ describe("selection", () => {
       selection: { layer: 1, heads: [2], query: 2, key: 1, stack: null, kind: "attn" },
     });
     await settled();
-    expect(el.querySelector("[aria-live]")?.textContent).toBe("Layer 1, head 2: “ to” → “ Mary” 0.200");
+    expect(el.querySelector("p[aria-live]")?.textContent).toBe("Layer 1, head 2: “ to” → “ Mary” 0.200");
     clickCell(2, 1);
     expect(model.saves[1]).toMatchObject({ selection: { query: null, key: null } });
   });
