@@ -89,12 +89,12 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="package")
-def open_page(browser: Browser) -> Iterator[Callable[[], Watched]]:
-    """Opens pages, each with storage of its own."""
+def open_page(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    """Opens pages, each with storage of its own, in English or the language of `locale`."""
     contexts: list[BrowserContext] = []
 
-    def open_new() -> Watched:
-        contexts.append(browser.new_context(viewport=_SIZE, reduced_motion="reduce"))
+    def open_new(locale: str = "en-US") -> Watched:
+        contexts.append(browser.new_context(viewport=_SIZE, reduced_motion="reduce", locale=locale))
         return Watched(contexts[-1])
 
     yield open_new

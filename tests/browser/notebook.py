@@ -7,6 +7,7 @@ import re
 import time
 from typing import Any
 
+import nbformat
 from playwright.sync_api import Locator, expect
 
 from .watching import Watched
@@ -71,6 +72,23 @@ class Notebook:
         self.page.goto(address)
         status = self.page.locator("#jp-main-statusbar").get_by_text("Python 3 (ipykernel) | Idle")
         expect(status).to_be_visible(timeout=LONG_MS)
+
+    def create(self, address: str, name: str, *cells: str) -> None:
+        """Makes a notebook of code cells beside the one at `address`, opens it alone, and runs it."""
+        kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+        content = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata={"kernelspec": kernel}
+        )
+        found = re.match(r"(.*?)/lab\b.*?(\?token=.*)?$", address)
+        assert found is not None, address
+        base, token = found[1], found[2] or ""
+        made = self.page.request.put(
+            f"{base}/api/contents/notebooks/{name}.ipynb{token}", data={"type": "notebook", "content": content}
+        )
+        assert made.ok, made.text()
+        # A workspace of its own: the usual one would open the tour as well, in front.
+        self.open(f"{base}/lab/workspaces/{name}/tree/notebooks/{name}.ipynb{token}")
+        self.run_all()
 
     def run_all(self) -> None:
         """Runs all cells by the menu and waits until the kernel is through."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
-import nbformat
 import pytest
 from playwright.sync_api import Locator, expect
 
@@ -20,25 +18,13 @@ _CELLS = (
     "bench = Workbench(linked)\nbench",
     "alone = SamplingPanel(linked)\nalone",
 )
-_NAME = "linked.ipynb"
 
 
 @pytest.fixture(scope="module")
 def page_of_three(jupyter: lab.Lab, open_page: Callable[[], Watched]) -> Notebook:
     """A notebook with a workbench in one cell and a panel of the same exploration in another, all live."""
     notebook = Notebook(open_page())
-    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-    content = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(cell) for cell in _CELLS], metadata={"kernelspec": kernel}
-    )
-    base, token = re.match(r"(.*?)/lab\b.*?(\?token=.*)?$", jupyter.address).groups()  # type: ignore[union-attr]
-    made = notebook.page.request.put(
-        f"{base}/api/contents/notebooks/{_NAME}{token or ''}", data={"type": "notebook", "content": content}
-    )
-    assert made.ok, made.text()
-    # A workspace of its own: the usual one would open the tour as well, in front.
-    notebook.open(f"{base}/lab/workspaces/linked/tree/notebooks/{_NAME}{token or ''}")
-    notebook.run_all()
+    notebook.create(jupyter.address, "linked", *_CELLS)
     expect(notebook.panels.locator(".explorer-dot.is-live")).to_have_count(5, timeout=LONG_MS)
     return notebook
 

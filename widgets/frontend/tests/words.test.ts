@@ -19,6 +19,7 @@ const WITHOUT_LANGUAGE = new Set([
   "sampling.knobs.min_p.label",
   "sampling.whole",
   "attribution.ready",
+  "attribution.of",
 ]);
 /** What they name is Chinese, or stands in quotes; of all others it is numbers or Latin letters. */
 const OF_WORDS = new Set([

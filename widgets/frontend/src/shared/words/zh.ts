@@ -119,7 +119,7 @@ export const sampling: typeof en.sampling = {
   knobs: {
     temperature: {
       label: "温度",
-      meaning: "用于除以 logit：小于 1 时分布更尖锐，大于 1 时更平缓，为 0 时总取概率最高的词元",
+      meaning: "logit 除以温度：小于 1 时分布更尖锐，大于 1 时更平缓，等于 0 时总取概率最高的词元",
       allowed: "不小于 0 的数（0 = 贪心）",
     },
     top_k: {
@@ -129,7 +129,7 @@ export const sampling: typeof en.sampling = {
     },
     top_p: {
       label: "top-p",
-      meaning: "保留累计概率达到该值的最高概率词元；1 为关闭，0 只保留概率最高的一个",
+      meaning: "按概率从高到低保留词元，直到累计概率达到该值；1 为关闭，0 只保留概率最高的一个",
       allowed: "0 到 1 之间的数（1 = 关闭）",
     },
     min_p: {
@@ -184,7 +184,7 @@ export const attribution: typeof en.attribution = {
   ],
   likeliest: "概率最高的下一个词元",
   whatClickAsks: "点击词元的含义",
-  clickAsks: "点击选定",
+  clickAsks: "点击即问",
   roles: { target: "为什么是", against: "而不是" },
   explainedToken: "正在解释",
   comparedWith: "对比项",
@@ -222,8 +222,8 @@ export const attribution: typeof en.attribution = {
   logitDifference: (target, against) => [target, " 与 ", against, " 的 logit 之差"],
   completeness: "完备性",
   sumOfScores: "分数之和",
-  of: (part, whole) => `${part}，应为 ${whole}`,
-  baselineAlone: "仅基线",
+  of: (part, whole) => `${part} / ${whole}`,
+  baselineAlone: "仅有基线时",
   convergenceDelta: "收敛误差",
   steps: (count) => `${count} 步`,
   asTable: "以表格显示分数",
