@@ -28,7 +28,7 @@ interface State extends CommonState {
 function Workbench(): JSX.Element {
   const model = useModel<State>();
   const words = useWords(workbenchWords);
-  const { tokens } = useWords(sharedWords);
+  const { tokens, language } = useWords(sharedWords);
   const { picture, fault } = usePicture(checkView).value;
   const code = useSignal<string | null>(null);
   useEffect(
@@ -51,7 +51,7 @@ function Workbench(): JSX.Element {
   };
 
   return (
-    <div class="explorer-bench" onKeyDown={onKeyDown}>
+    <div class="explorer-bench" lang={language} onKeyDown={onKeyDown}>
       <Panel
         name="workbench"
         title={words.title}

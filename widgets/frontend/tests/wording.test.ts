@@ -5,6 +5,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseAst } from "vite";
 import { describe, expect, it } from "vitest";
+import * as en from "../src/shared/words/en";
 
 const SOURCES = join(import.meta.dirname, "../src");
 /** Attributes that are read or heard, and those of our own components that become such. */
@@ -79,10 +80,10 @@ export function wordsOutside(source: string, lang: "ts" | "tsx"): Found[] {
   return found;
 }
 
-const files = readdirSync(SOURCES, { recursive: true, encoding: "utf8" })
+const all = readdirSync(SOURCES, { recursive: true, encoding: "utf8" })
   .map((file) => file.replaceAll("\\", "/"))
-  .filter((file) => /\.tsx?$/.test(file) && !/^shared\/words\/|\.generated\.ts$/.test(file))
-  .filter((file) => !PENDING.test(file));
+  .filter((file) => /\.tsx?$/.test(file) && !/^shared\/words\/|\.generated\.ts$/.test(file));
+const files = all.filter((file) => !PENDING.test(file));
 
 describe("words outside of the languages' files", () => {
   it.each(files)("are not in %s", (file) => {
@@ -104,5 +105,14 @@ describe("words outside of the languages' files", () => {
     ["<kbd>?</kbd>", null],
   ])("are found in %s", (source, text) => {
     expect(wordsOutside(source, "tsx").map((found) => found.text)).toEqual(text === null ? [] : [text]);
+  });
+});
+
+describe("the languages' files", () => {
+  const sources = all.map((file) => readFileSync(join(SOURCES, file), "utf8")).join("\n");
+
+  it.each(Object.entries(en).filter(([area]) => !PENDING.test(area)))("hold no word of %s that nobody says", (_area, words) => {
+    const unsaid = Object.keys(words).filter((key) => !new RegExp(`\\b${key}\\b`).test(sources));
+    expect(unsaid).toEqual([]);
   });
 });

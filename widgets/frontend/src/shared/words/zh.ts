@@ -78,7 +78,7 @@ export const attention: typeof en.attention = {
   notANumber: "非数值（NaN）",
   headNotRead: "无法读取所选的注意力头。",
   weightsOf: (token) => `${token} 的注意力权重`,
-  attendsTo: (token) => [token, " 关注"],
+  attendsTo: (token) => [token, " 所关注的词元"],
   largestOf: (most, count) => `${whole(count)} 个权重中最大的 ${most} 个`,
   asTable: (count) => `表格形式（${whole(count)} 项）`,
   mapAsTable: (rows, cols) => `整张图的表格形式（${whole(rows)} × ${whole(cols)}）`,
