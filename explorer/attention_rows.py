@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from explorer.attention import AttentionCall
+from explorer.control import checkpoint
 from explorer.errors import Refused
 
 # Weights at a time: few enough for a processor's cache, enough that starting the work costs little beside it.
@@ -21,6 +22,7 @@ class AttentionRows:
     """The weights of one attention in one text, padding left out.
 
     Attributes:
+        texts: how many texts (or images) the batch holds.
         heads: how many heads there are.
         queries: how many query rows.
         keys: how many keys.
@@ -43,9 +45,9 @@ class AttentionRows:
             Refused: there is no such text.
         """
         weights = source if isinstance(source, Tensor) else source.query
-        count = weights.shape[0]
-        if isinstance(text, bool) or not isinstance(text, int) or not 0 <= text < count:
-            raise Refused(f"text={text!r} is out of range: this pass read {count} (0 to {count - 1}).")
+        self.texts = weights.shape[0]
+        if isinstance(text, bool) or not isinstance(text, int) or not 0 <= text < self.texts:
+            raise Refused(f"text={text!r} is out of range: this pass read {self.texts} (0 to {self.texts - 1}).")
         self._source = source[text] if isinstance(source, Tensor) else source.of_text(text)
         shape = source.shape[2:] if isinstance(source, Tensor) else (source.queries, source.keys)
         self.heads = weights.shape[1]
@@ -86,9 +88,25 @@ class AttentionRows:
             queries: which rows, ascending.
             step: a block ends after a multiple of so many rows, but for the last.
         """
-        rows = max(1, _AT_ONCE // (len(heads) * self.keys) // step) * step
-        if self.causal:  # of fewer rows at a time, less is computed that is hidden
-            rows = min(rows, max(1, -(-len(queries) // 4) // step) * step)
-        for start in range(0, len(queries), rows):
-            chosen = queries[start : start + rows]
+        for start, chosen in in_blocks(queries, len(heads) * self.keys, self.causal, step):
             yield start, self.weights(heads, chosen, self.reach(chosen))
+
+
+def in_blocks(queries: Sequence[int], each: int, causal: bool, step: int = 1) -> Iterator[tuple[int, Sequence[int]]]:
+    """Rows in blocks whose weights are worth computing at once: (first row's index, the block's rows).
+
+    Args:
+        queries: the rows, ascending.
+        each: how many weights a row has.
+        causal: whether later rows see more keys; of fewer rows at a time, less is computed that is hidden.
+        step: a block ends after a multiple of so many rows, but for the last.
+
+    Raises:
+        Cancelled: the work was superseded.
+    """
+    rows = max(1, _AT_ONCE // each // step) * step
+    if causal:
+        rows = min(rows, max(1, -(-len(queries) // 4) // step) * step)
+    for start in range(0, len(queries), rows):
+        checkpoint()
+        yield start, queries[start : start + rows]

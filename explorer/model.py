@@ -45,6 +45,8 @@ from explorer.tokens import Tokens, read_text
 from explorer.trace import Trace
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from explorer.attribution import Attribution
     from explorer.effective import Weight
     from explorer.findings import Check
@@ -369,6 +371,33 @@ class Model:
             del start  # a cache that was made from an earlier trace
             give_back()
         return trace
+
+    def head_measures(
+        self,
+        *,
+        stack: str | None = None,
+        kind: str = "attn",
+        edits: Edit | Sequence[Edit] = (),
+        adapter: Adapter = AS_IT_IS,
+    ) -> pd.DataFrame:
+        """What every head does with random tokens that are said twice: layer, head and one column a measure.
+
+        Four texts of 50 tokens and the same 50 again (fewer where the context is short), drawn with a fixed seed
+        from all that is no special token. `explorer.head_measures.MEASURES` has the definitions; for those of a
+        prompt see `Trace.head_measures`, which takes this frame as its `probe`.
+
+        Args:
+            stack: which stack, where the model has several; the decoder or text stack by default.
+            kind: "attn" for self-attention, "cross_attn" for cross-attention.
+            edits: how the pass is changed.
+            adapter: as in `trace`.
+
+        Raises:
+            Refused: the model reads no tokens, or no layer's attention can be read.
+        """
+        from explorer.head_probe import probe_measures
+
+        return probe_measures(self, stack=stack, kind=kind, edits=edits, adapter=adapter)
 
     def next_token(
         self,

@@ -250,6 +250,56 @@ class Trace:
         where = self.attention(layer, stack=stack, kind=kind, text=text)
         return pooled(where, heads=heads, queries=queries, keys=keys, cells=cells, mean=mean)
 
+    def head_measures(
+        self,
+        *,
+        stack: str | None = None,
+        kind: str = "attn",
+        queries: int | None = None,
+        probe: pd.DataFrame | None = None,
+    ) -> pd.DataFrame:
+        """Every head's measures (previous token, induction, entropy, ...); see `explorer.head_measures`."""
+        from explorer.head_measures import head_measures
+
+        return head_measures(self, stack=stack, kind=kind, queries=queries, probe=probe)
+
+    def similar_heads(
+        self,
+        layer: int,
+        head: int,
+        *,
+        n: int = 10,
+        queries: int | None = None,
+        stack: str | None = None,
+        kind: str = "attn",
+        text: int = 0,
+    ) -> pd.DataFrame:
+        """The heads whose weights on this text are most like one head's; see `explorer.similar_heads`."""
+        from explorer.similar_heads import similar_heads
+
+        return similar_heads(self, layer, head, n=n, queries=queries, stack=stack, kind=kind, text=text)
+
+    def rollout(
+        self, *, layer: int | None = None, queries: Chosen = None, stack: str | None = None, text: int = 0
+    ) -> Tensor:
+        """Attention multiplied over depth; see `explorer.attention_flow.attention_rollout`."""
+        from explorer.attention_flow import attention_rollout
+
+        return attention_rollout(self, layer=layer, queries=queries, stack=stack, text=text)
+
+    def flow(
+        self,
+        *,
+        layer: int | None = None,
+        queries: Sequence[int] | slice | int = -1,
+        stack: str | None = None,
+        text: int = 0,
+    ) -> Tensor:
+        """Attention as pipes over depth, up to 64 tokens; see `explorer.attention_flow.attention_flow`."""
+        from explorer.attention_flow import attention_flow
+
+        return attention_flow(self, layer=layer, queries=queries, stack=stack, text=text)
+
     def head_out(
         self,
         layer: int,
