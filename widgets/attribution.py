@@ -23,7 +23,9 @@ _NEXT_TOKENS = 12
 # Integration is repeated with more steps while the delta is above this share of the change it explains.
 _STEPS = (50, 200)
 _GOOD_DELTA = 0.05
-# What would take longer than this on the machine at hand is computed when it is chosen, not by itself.
+# Of prompts longer than this, what would take longer than this on the machine at hand is computed when it is chosen,
+# not by itself.
+_SHORT_TOKENS = 256
 _UNASKED_SECONDS = 30.0
 
 
@@ -31,8 +33,8 @@ class AttributionPanel(Panel):
     """The likeliest next tokens, and what in the prompt speaks for or against the chosen one.
 
     Input x gradient is there at once; integrated gradients follow in the background, with their convergence
-    delta. Where they would take longer than half a minute they wait until they are chosen. Of a saved trace without
-    its model only the likeliest tokens are shown, and why there is no more.
+    delta. Of a long prompt, where they would take longer than half a minute, they wait until they are chosen. Of a
+    saved trace without its model only the likeliest tokens are shown, and why there is no more.
 
     Attributes:
         method: which result is shown, "input_x_gradient" or "integrated_gradients".
@@ -113,9 +115,9 @@ class AttributionPanel(Panel):
             return
         started = time.perf_counter()
         result = attribute(model, text, target, against, METHODS[0], edits=edits)
-        seconds = (time.perf_counter() - started) * _STEPS[0]  # at most: short texts go through several at a time
+        seconds = (time.perf_counter() - started) * _STEPS[0]
         self.results = {METHODS[0]: result}
-        asked = seconds <= _UNASKED_SECONDS or self.method == METHODS[1]
+        asked = len(text) <= _SHORT_TOKENS or seconds <= _UNASKED_SECONDS or self.method == METHODS[1]
         if not asked:
             picture["notes"].append(
                 f"Integrated gradients would take about {spoken(seconds)} for this prompt; choose them to have them "

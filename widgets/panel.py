@@ -9,7 +9,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from explorer import ExplorerError, Model, Tokens, Trace
+from explorer import ExplorerError, Model, Refused, Tokens, Trace
 from explorer.note import Note
 from widgets import wire
 from widgets.connection import Connected, described
@@ -163,7 +163,9 @@ class Panel(Shared, Connected):
             self._publish(status=self._status("closed"))
 
     def _handle_custom_msg(self, content: Any, buffers: Any) -> None:
-        kind = content.get("type") if isinstance(content, dict) else None
+        if not isinstance(content, dict):
+            raise Refused(f"The page sent a {type(content).__name__}, which is no message to a panel.")
+        kind = content.get("type")
         if kind == "stop":
             self.stop()
         elif kind == "again":
