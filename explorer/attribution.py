@@ -18,6 +18,7 @@ from explorer import adapters, control
 from explorer.adapters import AS_IT_IS, Adapter
 from explorer.edits import Edit, checked_edits
 from explorer.errors import Refused
+from explorer.gradient_memory import check_gradients
 from explorer.note import Note
 from explorer.tokens import Token, Tokens, labels, read_text
 
@@ -122,7 +123,8 @@ def attribute(
             has on.
 
     Raises:
-        Refused: the model predicts no next token, or an argument is not one of those above.
+        Refused: the model predicts no next token, an argument is not one of those above, or the gradients would need
+            more memory than is free.
         Cancelled: the work was superseded.
     """
     if method not in METHODS:
@@ -142,6 +144,8 @@ def attribute(
     against_id = None if against is None else token_id(model, against, "against")
     if against_id == target_id:
         raise Refused("against is the same token as target, so there is no difference to explain.")
+    batch = 1 if method == "input_x_gradient" else min(steps, max(1, _TOKENS_PER_BATCH // len(tokens)))
+    batch = check_gradients(model, len(tokens), batch)
     embed = model.hf.get_input_embeddings()
     with model.lock, torch.no_grad(), adapters.using(model.hf, adapter) as adapted:
         embeddings = embed(ids)
@@ -154,7 +158,7 @@ def attribute(
         start = torch.zeros_like(embeddings) + mean
         if hold_first:
             start[:, 0] = embeddings[:, 0]
-        scores, difference, delta = _integrated_gradients(explain, embeddings, start, steps)
+        scores, difference, delta = _integrated_gradients(explain, embeddings, start, steps, batch)
     integrated = method == "integrated_gradients"
     return Attribution(
         tokens=tokens,
@@ -240,12 +244,11 @@ def _input_x_gradient(explain: _Explained, embeddings: Tensor) -> tuple[Tensor, 
 
 
 def _integrated_gradients(
-    explain: _Explained, embeddings: Tensor, start: Tensor, steps: int
+    explain: _Explained, embeddings: Tensor, start: Tensor, steps: int, batch: int
 ) -> tuple[Tensor, float, float]:
     from captum.attr import IntegratedGradients
 
     explain.expected = steps + 2  # Captum evaluates both ends once more for the delta
-    batch = max(1, _TOKENS_PER_BATCH // embeddings.shape[1])
     options: dict[str, Any] = {"n_steps": steps, "internal_batch_size": batch, "return_convergence_delta": True}
     with torch.enable_grad():
         scores, delta = IntegratedGradients(explain).attribute(embeddings.detach(), start, **options)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _Where = tuple[str, str, int]
 # Below this nobody runs out, and asking the system would cost more than it tells.
-_SMALL = 64_000_000
+SMALL = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,15 @@ def check(model: Model, given: Inputs, plan: Plan, keeper: Keeper | None = None)
         Refused: the sentence says how much it is, how much is free, and what would need less.
     """
     needs = estimate(model, given, plan, keeper)
-    if needs.kept + needs.passing < _SMALL:
+    if needs.kept + needs.passing < SMALL:
         return
     place = model.device
     elsewhere = None if keeper is None else keeper.device
     if elsewhere is not None and elsewhere.type not in (place.type, "meta"):
-        _require(needs.kept, elsewhere, "This trace would keep")
-        _require(needs.passing, place, "This pass would need")
+        require(needs.kept, elsewhere, "This trace would keep")
+        require(needs.passing, place, "This pass would need")
     else:
-        _require(needs.kept + needs.passing, place, "This trace would need")
+        require(needs.kept + needs.passing, place, "This trace would need")
 
 
 def check_pattern(device: torch.device, dtype: torch.dtype, shape: Iterable[int]) -> None:
@@ -104,11 +104,32 @@ def check_pattern(device: torch.device, dtype: torch.dtype, shape: Iterable[int]
         count *= length
     # Scores in the model's dtype, their softmax in float32, and what is returned.
     needed = count * (4 + (2 * dtype.itemsize if dtype.itemsize < 4 else dtype.itemsize))
-    if needed >= _SMALL:
-        _require(needed, device, "This pattern would need", "Ask for fewer heads= or fewer queries= at a time.")
+    if needed >= SMALL:
+        require(needed, device, "This pattern would need", "Ask for fewer heads= or fewer queries= at a time.")
 
 
-def _require(needed: int, device: torch.device, what: str, offer: str = LESS) -> None:
+def check_writing(model: Model, positions: int) -> None:
+    """Refuses to write on where the cache of so many positions needs more memory than is free.
+
+    Raises:
+        Refused: the sentence says how much it is, how much is free, and what would need less.
+    """
+    stack = model.anatomy.stack
+    if stack is None:
+        return
+    widths = sum(heads.kv_heads * (heads.head_width + heads.value_width) for _, heads in _attentions(stack))
+    needed = widths * positions * model.dtype.itemsize
+    if needed >= SMALL:
+        offer = "Use a shorter prompt or a smaller max_new_tokens."
+        require(needed, model.device, f"The cache of {positions:,} tokens would need", offer)
+
+
+def require(needed: int, device: torch.device, what: str, offer: str = LESS) -> None:
+    """Refuses what needs more memory than is free on a device: "<what> about <needed>, and <free> are free on it".
+
+    Raises:
+        Refused: with the offer at the end of the sentence.
+    """
     free = free_bytes(device)
     if free is not None and needed > free:
         raise Refused(f"{what} about {written(needed)}, and {written(free)} are free on {device}. {offer}")

@@ -24,6 +24,9 @@ class Controller(Protocol):
     def progress(self, done: float, note: str) -> None:
         """Called between two passes: `done` in 0..1 and a short text. The model is idle at that moment."""
 
+    def passing(self, done: float) -> None:
+        """Called within a pass, before each of its layers: `done` in 0..1."""
+
 
 _controller: ContextVar[Controller | None] = ContextVar("explorer_controller", default=None)
 
@@ -38,11 +41,19 @@ def controlled(controller: Controller) -> Iterator[None]:
         _controller.reset(token)
 
 
-def checkpoint() -> None:
-    """Raises `Cancelled` when the work was superseded or stopped. Cheap: called before every layer."""
+def checkpoint(done: float | None = None) -> None:
+    """Raises `Cancelled` when the work was superseded or stopped. Cheap: called before every layer.
+
+    Args:
+        done: how far the pass is, from 0 to 1, where this is within one.
+    """
     controller = _controller.get()
-    if controller is not None and controller.cancelled():
+    if controller is None:
+        return
+    if controller.cancelled():
         raise Cancelled("The work was stopped because a newer request came or stop was asked for.")
+    if done is not None:
+        controller.passing(done)
 
 
 def report(done: float, note: str = "") -> None:

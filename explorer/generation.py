@@ -27,6 +27,7 @@ from explorer import adapters
 from explorer._pieces import pieces_of
 from explorer._settings import Sampling, whole_number
 from explorer.adapters import AS_IT_IS, Adapter
+from explorer.budget import check_writing
 from explorer.control import checkpoint, controlled
 from explorer.edits import Edit, checked_edits
 from explorer.errors import Cancelled, Refused
@@ -106,8 +107,9 @@ def generate(
 
     Raises:
         Refused: the model does not write on from a text, the prompt is empty or too long, a number is out of
-            range, an edit needs the whole text at once or names positions that are never reached, or something is
-            to be recorded that a text that grows does not have. Nothing has run then.
+            range, an edit needs the whole text at once or names positions that are never reached, something is
+            to be recorded that a text that grows does not have, or the cache would need more memory than is free.
+            Nothing has run then.
         TypeError: an argument of a wrong type.
     """
     if settings is None:
@@ -126,6 +128,7 @@ def generate(
     changes = checked_edits(edits)
     positions = len(prompt) + limit - 1
     check_growing(model.anatomy, changes, positions)
+    check_writing(model, positions)
     passes = started(model, record, changes, prompt.ids, positions)
     with model.lock, adapters.using(model.hf, adapter) as adapted:
         return Generation(model, prompt, settings, limit, shown, cancel, changes, *passes, adapted)
@@ -363,6 +366,10 @@ class _Stops:
 
     def progress(self, done: float, note: str) -> None:
         """A pass reports none."""
+
+    def passing(self, done: float) -> None:
+        if not self._generation.steps:  # the first pass reads all of the prompt and may take long
+            self._outer.run(checkpoint, done)
 
 
 def _end_ids(model: Model) -> frozenset[int]:

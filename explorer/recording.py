@@ -246,9 +246,13 @@ def _counting(current: Session) -> Callable[[nn.Module, tuple[Any, ...], dict[st
 
 
 def _stopping(current: Session, path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    layers = len(tuple(current.plan.stops))
+
     def stop(_module: nn.Module, _args: tuple[Any, ...]) -> None:
-        current.recording.runs[path] = current.recording.runs.get(path, 0) + 1
-        control.checkpoint()
+        runs = current.recording.runs
+        passed = sum(runs.values())
+        runs[path] = runs.get(path, 0) + 1
+        control.checkpoint(min(1.0, passed / layers))
 
     return stop
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import traitlets
 
-from explorer import Refused, Trace
+from explorer import Refused, Trace, control
 from explorer.anatomy import Stack
 from explorer.note import Note
 from widgets import wire
@@ -59,6 +59,10 @@ class AttentionPanel(Panel):
         super().close()
         self._trace = None
 
+    def _model_closed(self) -> None:
+        self._trace = None
+        super()._model_closed()
+
     def _draw(self, _job: Job, number: int) -> None:
         facts = self.exploration.source.facts
         stack = facts.anatomy.stack
@@ -93,6 +97,7 @@ class AttentionPanel(Panel):
         side = len(wire.block_starts(length, _THUMBNAIL_CELLS))
         grid = torch.zeros(len(stack.layers), max(stack.heads), min(side, _THUMBNAIL_CELLS), side)
         for layer, heads in enumerate(stack.heads):
+            control.report(layer / len(stack.layers), "attention")
             if not heads or layer in missing:
                 continue
             pattern = trace.pattern(layer, queries=rows)[0]

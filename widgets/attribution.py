@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import traitlets
@@ -13,6 +15,7 @@ from explorer.note import Note
 from explorer.tokens import labels
 from widgets import wire
 from widgets.connection import asset, guarded
+from widgets.pace import spoken
 from widgets.panel import Panel
 from widgets.worker import Job
 
@@ -20,13 +23,18 @@ _NEXT_TOKENS = 12
 # Integration is repeated with more steps while the delta is above this share of the change it explains.
 _STEPS = (50, 200)
 _GOOD_DELTA = 0.05
+# Of prompts longer than this, what would take longer than this on the machine at hand is computed when it is chosen,
+# not by itself.
+_SHORT_TOKENS = 256
+_UNASKED_SECONDS = 30.0
 
 
 class AttributionPanel(Panel):
     """The likeliest next tokens, and what in the prompt speaks for or against the chosen one.
 
     Input x gradient is there at once; integrated gradients follow in the background, with their convergence
-    delta. Of a saved trace without its model only the likeliest tokens are shown, and why there is no more.
+    delta. Of a long prompt, where they would take longer than half a minute, they wait until they are chosen. Of a
+    saved trace without its model only the likeliest tokens are shown, and why there is no more.
 
     Attributes:
         method: which result is shown, "input_x_gradient" or "integrated_gradients".
@@ -47,6 +55,7 @@ class AttributionPanel(Panel):
 
     def __init__(self, model: Any, text: str | None = None, **traits: Any) -> None:
         self.results: dict[str, Attribution] = {}
+        self._integrate: Callable[[Job], None] | None = None
         super().__init__(model, text, **traits)
 
     @traitlets.observe("target_text")
@@ -62,8 +71,17 @@ class AttributionPanel(Panel):
             return
         self._publish(target_error="", target=chosen)
 
+    @traitlets.observe("method")
+    @guarded
+    def _method_chosen(self, change: Any) -> None:
+        missing = METHODS[1] not in self.results and not self._worker.busy(self, "picture", "refine")
+        if change["new"] == METHODS[1] and missing and self._integrate is not None:
+            self._publish(status=self._status("working", ms=self.status.get("ms"), progress=0.0))
+            self._submit("refine", self._integrate, background=True)
+
     def _draw(self, _job: Job, number: int) -> None:
         self._worker.cancel(self, "refine")
+        self._integrate = None
         trace, against = self.exploration.trace(), self.against
         text, edits = trace.tokens, trace.edits
         row = trace.next_token()
@@ -95,13 +113,24 @@ class AttributionPanel(Panel):
             self.results = {}
             self._publish(view={**picture, "unavailable": str(error), "results": {}})
             return
+        started = time.perf_counter()
         result = attribute(model, text, target, against, METHODS[0], edits=edits)
+        seconds = (time.perf_counter() - started) * _STEPS[0]
         self.results = {METHODS[0]: result}
+        asked = len(text) <= _SHORT_TOKENS or seconds <= _UNASKED_SECONDS or self.method == METHODS[1]
+        if not asked:
+            picture["notes"].append(
+                f"Integrated gradients would take about {spoken(seconds)} for this prompt; choose them to have them "
+                "computed, or shorten the prompt."
+            )
         self._publish(view={**picture, "results": self._results_on_the_wire()})
-        self._submit("refine", lambda _job: self._refine(picture, model, text, target, against, edits), background=True)
+        self._integrate = lambda job: self._refine(job, picture, model, text, target, against, edits)
+        if asked:
+            self._submit("refine", self._integrate, background=True)
 
     def _refine(
         self,
+        job: Job,
         picture: dict[str, Any],
         model: Model,
         text: Tokens,
@@ -110,7 +139,6 @@ class AttributionPanel(Panel):
         edits: tuple[Edit, ...],
     ) -> None:
         """Integrated gradients for a picture that is already shown."""
-        live = self.status
         for steps in _STEPS:
             result = attribute(model, text, target, against, METHODS[1], edits=edits, steps=steps)
             if picture["request"] != self._number:
@@ -120,7 +148,7 @@ class AttributionPanel(Panel):
             delta = result.convergence_delta or 0.0
             if abs(delta) <= _GOOD_DELTA * abs(float(result.scores.sum()) - delta):
                 break
-        self._publish(status=live)
+        self._finished(job)
 
     def _results_on_the_wire(self) -> dict[str, Any]:
         return {

@@ -1,10 +1,11 @@
-"""The connection of a widget to the browser: safe from any thread, heard while a cell runs, refusals taken back."""
+"""The connection of a widget to the browser: safe from any thread, heard while a cell runs, errors told in words."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import traceback
+import weakref
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 
 import anywidget
 import traitlets
+from ipywidgets.widgets.widget import _put_buffers
 
 from explorer import ExplorerError, Refused
+from widgets import lifetimes
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -75,7 +78,7 @@ def described(error: BaseException) -> dict[str, str]:
 class Connected(anywidget.AnyWidget):
     """A widget whose traits may be written from the browser, from cells and from the worker's thread.
 
-    A subclass says in `_refused(error)` where a value that the browser wrote and that cannot be taken is shown, and in
+    A subclass says in `_refused(error)` where a message of the browser that cannot be taken is told, and in
     `_accepted()` what happens when a later one could.
     """
 
@@ -86,17 +89,51 @@ class Connected(anywidget.AnyWidget):
         # Widgets that set each other's traits share one lock: two would sooner or later wait for each other.
         self._traits_lock = threading.RLock() if lock is None else lock
         super().__init__(**traits)
+        self._own_layout = None if "layout" in traits else self.layout
+        lifetimes.made(self)
+
+    def _repr_mimebundle_(self, **keywords: Any) -> Any:
+        lifetimes.shown(self)
+        return super()._repr_mimebundle_(**keywords)
+
+    def close(self) -> None:
+        """Closes the connection to the browser, where every view of the widget goes."""
+        super().close()
+        layout, self._own_layout = getattr(self, "_own_layout", None), None
+        if layout is not None:
+            layout.close()
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Takes what the browser wrote; not while the worker publishes, traitlets' hold is not thread-safe."""
         with self._traits_lock:
             try:
                 super().set_state(sync_data)
-            except (traitlets.TraitError, Refused, TypeError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - refused, or a defect in whatever observes the trait
                 self.send_state([name for name in sync_data if name in self.keys])  # the browser takes it back
                 self._refused(error)
             else:
                 self._accepted()
+
+    def _handle_msg(self, msg: dict[str, Any]) -> None:
+        """Takes a message of the browser. ipywidgets would print what goes wrong with it into whichever cell runs."""
+        try:
+            data, buffers = msg["content"]["data"], msg.get("buffers", [])
+            method = data["method"]
+            if method == "update":
+                _put_buffers(data["state"], data.get("buffer_paths", []), buffers)
+                self.set_state(data["state"])
+            elif method == "request_state":
+                self.send_state()
+            elif method == "custom":
+                self._handle_custom_msg(data["content"], buffers)
+            else:
+                raise Refused(f"The page sent a message of an unknown kind, {str(method)[:40]!r}.")
+        except Exception as error:  # noqa: BLE001 - told on the panel, in words
+            self._refused(error)
+
+    def _handle_custom_msg(self, content: Any, buffers: Any) -> None:
+        for callback in list(self._msg_callbacks.callbacks):
+            callback(self, content, buffers)
 
     def _refused(self, error: BaseException) -> None:
         raise NotImplementedError
@@ -107,6 +144,9 @@ class Connected(anywidget.AnyWidget):
     def open(self) -> None:
         """Opens the connection to the browser."""
         super().open()
+        # The connection lives as long as Jupyter does and must not keep the widget.
+        handle = weakref.WeakMethod(self._handle_msg)
+        self.comm.on_msg(lambda msg: (hear := handle()) is not None and hear(msg))
         self._hear_at_once()
 
     def _send(self, msg: Any, buffers: Any = None) -> None:

@@ -22,7 +22,7 @@ from widgets.history import History
 from widgets.reading import Reading
 from widgets.saved import Saved
 from widgets.selection import Selection
-from widgets.shared import STATE, Shared, as_position, as_settings
+from widgets.shared import SHARED, STATE, Shared, as_position, as_settings
 from widgets.source import Source
 
 
@@ -58,6 +58,7 @@ class Exploration(Shared, Connected):
         self._quiet = 0
         self._saying = False
         self._panels: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.keeper: object = None  # the panel that it was made for and that closes it: whoever holds one holds both
         self._ready = False
         state = {**self.source.begins, **({} if text is None else {"text": text}), **state}
         messages = state.pop("messages", None)
@@ -148,7 +149,7 @@ class Exploration(Shared, Connected):
         super().close()
 
     def join(self, panel: Any) -> None:
-        """Takes up a panel, to tell it what the browser wrote and could not be taken."""
+        """Takes up a panel, to tell it what is set here, and what the browser wrote and could not be taken."""
         self._panels.add(panel)
 
     def leave(self, panel: Any) -> None:
@@ -190,16 +191,28 @@ class Exploration(Shared, Connected):
     def _changed_history(self) -> None:
         self._publish(can_undo=self._history.past > 0, can_redo=self._history.future > 0)
 
-    @traitlets.observe(*STATE)
-    def _step(self, change: Any) -> None:
+    @traitlets.observe(*SHARED)
+    def _changed(self, change: Any) -> None:
         if not self._ready:
             return
+        if change["name"] in STATE:
+            self._step(change["name"])
+        raised: list[Exception] = []
+        for panel in list(self._panels):
+            try:
+                panel._take(change)
+            except Exception as error:  # noqa: BLE001 - raised below, once all panels have it
+                raised.append(error)
+        if raised:
+            raise raised[0]
+
+    def _step(self, name: str) -> None:
         with self.lock:
             if not self._quiet:
-                self._history.left(self._before, change["name"])
+                self._history.left(self._before, name)
                 self._before = self._state()
                 self._changed_history()
-            self._follow(change["name"])
+            self._follow(name)
             self.value = self._state()
 
     @traitlets.observe("value")

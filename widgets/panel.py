@@ -9,11 +9,12 @@ from typing import Any
 import anywidget
 import traitlets
 
-from explorer import ExplorerError, Model, Tokens, Trace
+from explorer import ExplorerError, Model, Refused, Tokens, Trace
 from explorer.note import Note
 from widgets import wire
 from widgets.connection import Connected, described
 from widgets.exploration import Exploration
+from widgets.pace import Pace, Progress
 from widgets.shared import SHARED, Shared
 from widgets.worker import Job
 
@@ -37,6 +38,7 @@ class Panel(Shared, Connected):
     """
 
     _draw: Callable[[Job, int], None]
+    keeper: object = None  # the workbench it stands in, which is there as long as it is
     # What a new picture is needed for, and which panel's picture comes first.
     _drawn_from: tuple[str, ...] = ("text", "special_tokens", "edits")
     _rank = 1
@@ -84,13 +86,18 @@ class Panel(Shared, Connected):
             **{name: getattr(exploration, name) for name in SHARED},
             **traits,
         )
-        exploration.observe(self._take, SHARED)
         exploration.join(self)
+        if own:
+            exploration.keeper = self
+        self._worker.at_end(self._model_closed)
         self._ready = True
         self._request()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Returns when everything that was asked for is shown.
+        """Returns when everything that was asked for is shown, or was stopped.
+
+        "Interrupt kernel" ends the waiting at once with `KeyboardInterrupt`. It ends the cell, not the panel: what the
+        panel computes goes on and is shown; `stop()` and the panel's own button end that.
 
         Raises:
             TimeoutError: `timeout` seconds passed first.
@@ -102,15 +109,21 @@ class Panel(Shared, Connected):
         if error:
             raise ExplorerError(error["message"])
 
+    def stop(self) -> None:
+        """Stops whatever is being computed for the panel: a pass ends before its next layer, gradients after the pass
+        they are at. The last picture stays, and the next request works as any other. From any thread.
+        """
+        with self._traits_lock:
+            if self._worker.cancel(self):
+                self._publish(status=self._status("stopped", ms=self.status.get("ms")))
+
     def close(self) -> None:
         """Closes the view and drops its work."""
         exploration = getattr(self, "_state_of", None)
         if exploration is not None:
             self._worker.cancel(self)
             exploration.leave(self)
-            if self._ready:
-                self._ready = False
-                exploration.unobserve(self._take, SHARED)
+            self._ready = False
         super().close()
         if exploration is not None and self._own:
             exploration.close()
@@ -125,9 +138,11 @@ class Panel(Shared, Connected):
         """Hands on what was set on the panel, and draws where it matters."""
         if not self._ready:
             return
-        setattr(self._state_of, change["name"], change["new"])
-        if change["name"] in self._drawn_from:
-            self._request()
+        try:
+            setattr(self._state_of, change["name"], change["new"])
+        finally:  # also where an observer of the exploration raised
+            if change["name"] in self._drawn_from:
+                self._request()
 
     def _checked(self, name: str, value: Any) -> Any:
         return self._state_of._checked(name, value)
@@ -141,6 +156,23 @@ class Panel(Shared, Connected):
             self._publish(status=self._before_refusal)  # what was refused is done with
         self._before_refusal = None
 
+    def _model_closed(self) -> None:
+        """Says so, and gives back what was kept of the model's passes. The picture stays."""
+        if self._ready:
+            self._state_of.source.drop()
+            self._publish(status=self._status("closed"))
+
+    def _handle_custom_msg(self, content: Any, buffers: Any) -> None:
+        if not isinstance(content, dict):
+            raise Refused(f"The page sent a {type(content).__name__}, which is no message to a panel.")
+        kind = content.get("type")
+        if kind == "stop":
+            self.stop()
+        elif kind == "again":
+            self._request()
+        else:
+            super()._handle_custom_msg(content, buffers)
+
     def _request(self) -> None:
         """Asks for a new picture; an older request that is not shown yet is dropped."""
         self._number += 1
@@ -150,12 +182,33 @@ class Panel(Shared, Connected):
 
         def work(job: Job) -> None:
             self._draw(job, number)
-            if number == self._number:
-                self._publish(status=self._status("live", ms=(time.perf_counter() - started) * 1000))
+            self._finished(job, ms=(time.perf_counter() - started) * 1000)
 
         self._submit("picture", work)
 
-    def _submit(self, slot: str, work: Callable[[Job], None], *, background: bool = False) -> Job:
+    def _finished(self, job: Job, **facts: Any) -> None:
+        """Says that the panel is live again, unless the job was stopped or superseded, or another picture is due."""
+        with self._traits_lock:
+            picture = job.slot[1] == "picture"
+            due = self._worker.busy(self, "picture") or self.status["state"] != "working"
+            if not job.cancelled() and (picture or not due):
+                self._publish(status=self._status("live", **{"ms": self.status.get("ms"), **facts}))
+
+    def _submit(
+        self,
+        slot: str,
+        work: Callable[[Job], None],
+        *,
+        background: bool = False,
+        on_dropped: Callable[[], None] | None = None,
+    ) -> Job:
+        pace = Pace(patient=not background)
+
+        def told(job: Job, done: float, note: str) -> None:
+            progress = pace.at(done, note)
+            if progress is not None:
+                self._show_progress(job, progress)
+
         return self._worker.submit(
             self,
             slot,
@@ -163,15 +216,19 @@ class Panel(Shared, Connected):
             rank=self._rank,
             background=background,
             on_error=self._show_error,
-            on_progress=self._show_progress,
+            on_progress=told,
+            on_dropped=on_dropped,
         )
 
     def _status(self, state: str, **facts: Any) -> dict[str, Any]:
-        known = {"ms": None, "note": "", "progress": None, "progress_note": "", "error": None}
+        known = {"ms": None, "note": "", "progress": None, "progress_note": "", "left": None, "error": None}
         return {"state": state, "request": self._number, **known, **facts}
 
-    def _show_progress(self, done: float, note: str) -> None:
-        self._publish(status={**self.status, "state": "working", "progress": done, "progress_note": note})
+    def _show_progress(self, job: Job, progress: Progress) -> None:
+        with self._traits_lock:
+            if not job.cancelled():  # what was stopped has said so already
+                facts = {"progress": progress.done, "progress_note": progress.note, "left": progress.left}
+                self._publish(status={**self.status, "state": "working", **facts})
 
     def _show_error(self, error: BaseException) -> None:
         """Puts an error where the picture would be."""

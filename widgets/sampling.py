@@ -71,11 +71,17 @@ class SamplingPanel(Panel):
         run, settings = self._runs, self.sampling
         working = {**self._status("working", progress=0.0, progress_note=_GENERATING), "ms": self.status.get("ms")}
         self._publish(status=working, generated=self._run_state(run, "running", "", [], settings))
-        self._submit("generate", lambda job: self._write(job, model, run, settings, max_new_tokens), background=True)
 
-    def stop(self) -> None:
-        """Ends a running generation after the token it is at."""
-        self._worker.cancel(self, "generate")
+        def dropped() -> None:
+            if run == self._runs:
+                self._publish(generated=self._run_state(run, "stopped", "stopped", [], settings))
+
+        self._submit(
+            "generate",
+            lambda job: self._write(job, model, run, settings, max_new_tokens),
+            background=True,
+            on_dropped=dropped,
+        )
 
     def _draw(self, _job: Job, number: int) -> None:
         trace = self.exploration.trace()
@@ -106,8 +112,6 @@ class SamplingPanel(Panel):
                 self.generate(content.get("max_new_tokens", 40))
             except Refused as error:
                 self._refused(error)
-        elif content.get("type") == "stop":
-            self.stop()
 
     def _write(self, job: Job, model: Model, run: int, settings: Sampling, max_new_tokens: int) -> None:
         """Generates in the worker's thread; whatever ends it, what was written stays."""
@@ -132,8 +136,7 @@ class SamplingPanel(Panel):
             state, ended = "stopped", "stopped"
         finally:
             self._publish(generated=self._run_state(run, state, ended, steps, settings))
-            if self.status["state"] == "working":
-                self._publish(status={**self.status, "state": "live", "progress": None, "progress_note": ""})
+            self._finished(job)
 
     @staticmethod
     def _step(step: Step) -> dict[str, Any]:

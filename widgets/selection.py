@@ -48,7 +48,13 @@ class Selection:
 
     @classmethod
     def from_wire(cls, value: Mapping[str, Any]) -> Selection:
-        """From what the front end wrote."""
+        """From what the front end wrote.
+
+        Raises:
+            Refused: it is no selection.
+        """
+        if not isinstance(value, Mapping) or not isinstance(value.get("heads"), list | None):
+            raise Refused(f"selection={value!r} is none: it has a layer, a list of heads, a query and a key.")
         heads = value.get("heads")
         known = {name: value.get(name) for name in ("layer", "query", "key", "stack")}
         return cls(heads=None if heads is None else tuple(heads), kind=value.get("kind") or "attn", **known)

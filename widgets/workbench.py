@@ -54,6 +54,8 @@ class Workbench(Panel):
                 raise TypeError(f"panels holds {kind!r}; classes of panels are needed, such as AttentionPanel.")
         super().__init__(model, text, **traits)
         self.panels = tuple(kind(self.exploration, embedded=True) for kind in kinds)
+        for panel in self.panels:
+            panel.keeper = self
         self.on_msg(self._message)
 
     def wait(self, timeout: float | None = None) -> None:
@@ -66,6 +68,12 @@ class Workbench(Panel):
         end = None if timeout is None else time.monotonic() + timeout
         for wait in (super().wait, *(panel.wait for panel in self.panels)):
             wait(None if end is None else max(0.0, end - time.monotonic()))
+
+    def stop(self) -> None:
+        """Stops whatever is being computed for any of the panels; see `Panel.stop`."""
+        for panel in self.panels:
+            panel.stop()
+        super().stop()
 
     def close(self) -> None:
         """Closes the panels too."""

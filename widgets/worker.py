@@ -42,7 +42,8 @@ class Job:
         rank: int = 0,
         background: bool,
         on_error: Callable[[BaseException], None],
-        on_progress: Callable[[float, str], None] | None,
+        on_progress: Callable[[Job, float, str], None] | None,
+        on_dropped: Callable[[], None] | None = None,
     ) -> None:
         self.slot = slot
         self.rank = rank
@@ -51,7 +52,9 @@ class Job:
         self._work = work
         self._on_error = on_error
         self._on_progress = on_progress
+        self.on_dropped = on_dropped
         self._stop = threading.Event()
+        self._reports = False
 
     def stop(self) -> None:
         """Asks the work to end; it does at its next checkpoint."""
@@ -63,10 +66,16 @@ class Job:
 
     def progress(self, done: float, note: str) -> None:
         """Shows how far the work is, and lets waiting foreground work go first."""
+        self._reports = True
         if self._on_progress is not None:
-            self._on_progress(done, note)
+            self._on_progress(self, done, note)
         if self.background:
             self._worker.run_foreground()
+
+    def passing(self, done: float) -> None:
+        """Shows how far a pass is, where the work itself says nothing of its passes."""
+        if self._on_progress is not None and not self._reports:
+            self._on_progress(self, done, "")
 
     def run(self) -> None:
         """Does the work, in the worker's thread. An error goes to the panel, never up."""
@@ -88,6 +97,7 @@ class Worker:
         self._waiting: list[Job] = []
         self._running: list[Job] = []  # a background job and the foreground job it let go first
         self._ended = False
+        self._farewells: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._thread = threading.Thread(target=self._loop, name=f"explorer {name}", daemon=True)
         self._thread.start()
 
@@ -100,7 +110,8 @@ class Worker:
         on_error: Callable[[BaseException], None],
         rank: int = 0,
         background: bool = False,
-        on_progress: Callable[[float, str], None] | None = None,
+        on_progress: Callable[[Job, float, str], None] | None = None,
+        on_dropped: Callable[[], None] | None = None,
     ) -> Job:
         """Queues `work`, in place of whatever `owner` asked for in the same slot before.
 
@@ -112,7 +123,8 @@ class Worker:
             on_error: called there with what `work` raised, other than being cancelled; called at once, here, where
                 the model was closed and the thread has ended.
             background: whether waiting foreground work may go first, between two passes.
-            on_progress: called there with what the work reports (0..1, note).
+            on_progress: called there with the job and what it reports (0..1, note).
+            on_dropped: called where the work is superseded or cancelled before it began.
         """
         job = Job(
             self,
@@ -122,28 +134,41 @@ class Worker:
             background=background,
             on_error=on_error,
             on_progress=on_progress,
+            on_dropped=on_dropped,
         )
+        dropped: list[Job] = []
         with self._state:
             ended = self._ended
             if not ended:
-                self._drop(job.slot)
+                dropped = self._drop(job.slot)
                 self._waiting.append(job)
                 self._state.notify_all()
+        _tell(dropped)
         if ended:
             on_error(Refused(f"{self._name} was closed; open it again and give it to a new panel."))
         return job
 
-    def cancel(self, owner: object, *slots: str) -> None:
-        """Drops what `owner` asked for in these slots, or in all of them."""
+    def cancel(self, owner: object, *slots: str) -> bool:
+        """Drops what `owner` asked for in these slots, or in all of them; says whether there was anything."""
         with self._state:
             known = {job.slot for job in (*self._waiting, *self._running) if job.slot[0] == id(owner)}
-            for slot in known:
-                if not slots or slot[1] in slots:
-                    self._drop(slot)
+            chosen = [slot for slot in known if not slots or slot[1] in slots]
+            dropped = [job for slot in chosen for job in self._drop(slot)]
             self._state.notify_all()
+        _tell(dropped)
+        return bool(chosen)
+
+    def busy(self, owner: object, *slots: str) -> bool:
+        """Whether something that `owner` asked for in these slots waits, or runs and was not told to stop."""
+        with self._state:
+            jobs = [*self._waiting, *(job for job in self._running if not job.cancelled())]
+            return any(job.slot[0] == id(owner) and job.slot[1] in slots for job in jobs)
 
     def wait(self, owner: object, timeout: float | None = None) -> bool:
-        """Waits until nothing `owner` asked for is waiting or running; False when `timeout` seconds pass first."""
+        """Waits until nothing `owner` asked for is waiting or running; False when `timeout` seconds pass first.
+
+        An interrupt of the kernel reaches whoever waits here at once, on every system, and the work goes on.
+        """
         if threading.current_thread() is self._thread:
             raise RuntimeError("the worker's own thread cannot wait for itself")
         end = None if timeout is None else time.monotonic() + timeout
@@ -160,22 +185,43 @@ class Worker:
         while (job := self._next(foreground=True)) is not None:
             self._run(job)
 
-    def end(self, wait: float = 0.0) -> None:
-        """Stops everything and ends the thread, for which it waits so many seconds at most."""
+    def at_end(self, callback: Callable[[], None]) -> None:
+        """Calls a method when the model was closed and nothing runs any more, in the worker's thread.
+
+        It does not keep the method's object.
+        """
+        with self._state:
+            self._farewells = [known for known in self._farewells if known() is not None]
+            self._farewells.append(weakref.WeakMethod(callback))
+
+    def end(self, wait: float = 0.0, *, quietly: bool = False) -> None:
+        """Stops everything and ends the thread.
+
+        Args:
+            wait: how many seconds to wait for it, at most.
+            quietly: call nobody who asked for it with `at_end`.
+        """
         with self._state:
             self._ended = True
-            self._waiting.clear()
+            if quietly:
+                self._farewells.clear()
+            dropped, self._waiting = self._waiting, []
             for job in self._running:
                 job.stop()
             self._state.notify_all()
+        if not quietly:
+            _tell(dropped)
         if wait and threading.current_thread() is not self._thread:
             self._thread.join(wait)
 
-    def _drop(self, slot: tuple[int, str]) -> None:
+    def _drop(self, slot: tuple[int, str]) -> list[Job]:
+        """Tells what runs in a slot to stop and takes away what waits there."""
+        dropped = [job for job in self._waiting if job.slot == slot]
         self._waiting = [job for job in self._waiting if job.slot != slot]
         for job in self._running:
             if job.slot == slot:
                 job.stop()
+        return dropped
 
     def _next(self, *, foreground: bool = False) -> Job | None:
         """Takes the next job: foreground before background, lower ranks before higher, older before newer."""
@@ -209,7 +255,18 @@ class Worker:
                 while not self._waiting and not self._ended:
                     self._state.wait()
                 if self._ended:
-                    return
+                    farewells = self._farewells
+                    break
+        for farewell in farewells:
+            callback = farewell()
+            if callback is not None:
+                callback()
+
+
+def _tell(dropped: list[Job]) -> None:
+    for job in dropped:
+        if job.on_dropped is not None:
+            job.on_dropped()
 
 
 def _end_all() -> None:
@@ -217,7 +274,7 @@ def _end_all() -> None:
     with _making:
         workers = list(_workers.values())
     for worker in workers:
-        worker.end(wait=_LAST_SECONDS)
+        worker.end(wait=_LAST_SECONDS, quietly=True)
 
 
 atexit.register(_end_all)
@@ -231,5 +288,5 @@ def worker_of(owner: Any, name: str) -> Worker:
         worker = _workers.get(owner)
         if worker is None:
             worker = _workers[owner] = Worker(name)
-            weakref.finalize(owner, worker.end)
+            weakref.finalize(owner, worker.end).atexit = False  # `_end_all` is there for that
         return worker

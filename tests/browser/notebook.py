@@ -73,15 +73,20 @@ class Notebook:
         status = self.page.locator("#jp-main-statusbar").get_by_text("Python 3 (ipykernel) | Idle")
         expect(status).to_be_visible(timeout=LONG_MS)
 
+    @staticmethod
+    def at(address: str) -> tuple[str, str]:
+        """The server of a lab's address, and what its requests end with so that it answers them."""
+        found = re.match(r"(.*?)/lab\b.*?(\?token=.*)?$", address)
+        assert found is not None, address
+        return found[1], found[2] or ""
+
     def create(self, address: str, name: str, *cells: str) -> None:
         """Makes a notebook of code cells beside the one at `address`, opens it alone, and runs it."""
         kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
         content = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata={"kernelspec": kernel}
         )
-        found = re.match(r"(.*?)/lab\b.*?(\?token=.*)?$", address)
-        assert found is not None, address
-        base, token = found[1], found[2] or ""
+        base, token = self.at(address)
         made = self.page.request.put(
             f"{base}/api/contents/notebooks/{name}.ipynb{token}", data={"type": "notebook", "content": content}
         )

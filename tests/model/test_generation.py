@@ -357,6 +357,8 @@ def test_whoever_runs_a_step_can_cancel_it(llama: Model, unchanged: Callable[[An
 
         def progress(self, done: float, note: str) -> None: ...
 
+        def passing(self, done: float) -> None: ...
+
     work = Work()
     ours = generate(llama, PROMPT, Sampling(seed=1), 5)
     next(ours)

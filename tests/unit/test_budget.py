@@ -67,7 +67,7 @@ def test_what_is_kept_grows_with_the_text_and_not_with_its_square() -> None:
 
 def crowded(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     monkeypatch.setattr(budget, "free_bytes", lambda _device: free)
-    monkeypatch.setattr(budget, "_SMALL", 0)
+    monkeypatch.setattr(budget, "SMALL", 0)
 
 
 def test_a_trace_that_does_not_fit_is_refused_with_an_offer_that_works(

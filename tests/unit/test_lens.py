@@ -113,6 +113,9 @@ class Superseded:
     def progress(self, done: float, note: str) -> None:
         """Nothing is shown."""
 
+    def passing(self, done: float) -> None:
+        """Nothing is shown."""
+
 
 def test_reading_layers_leaves_the_model_as_it_was_also_when_it_fails_or_is_cancelled() -> None:
     model = made("llama")

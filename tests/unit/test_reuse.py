@@ -294,6 +294,9 @@ class After:
     def progress(self, done: float, note: str) -> None:
         """Nothing is shown here."""
 
+    def passing(self, done: float) -> None:
+        """Nothing is shown here."""
+
 
 def test_a_cancelled_pass_leaves_model_and_trace_as_they_were(
     llama: explorer.Model, unchanged: Callable[[explorer.Model], None]

@@ -305,6 +305,8 @@ def test_saving_that_is_stopped_leaves_nothing_behind(llama: explorer.Model, pat
 
         def progress(self, done: float, note: str) -> None: ...
 
+        def passing(self, done: float) -> None: ...
+
     trace = llama.trace(IDS)
     with pytest.raises(explorer.Cancelled), controlled(Stop()):
         trace.save(path)

@@ -144,6 +144,9 @@ class Stopping:
     def progress(self, done: float, note: str) -> None:
         pass
 
+    def passing(self, done: float) -> None:
+        pass
+
 
 @settings(max_examples=25, deadline=None)
 @given(at=st.integers(0, 4), ids=st.lists(st.integers(0, 96), min_size=1, max_size=20))

@@ -91,7 +91,11 @@ def test_progress_is_reported(worker: Worker) -> None:
     seen: list[tuple[float, str]] = []
     me = object()
     worker.submit(
-        me, "a", lambda _job: control.report(0.25, "x"), on_error=fail, on_progress=lambda *facts: seen.append(facts)
+        me,
+        "a",
+        lambda _job: control.report(0.25, "x"),
+        on_error=fail,
+        on_progress=lambda _job, *facts: seen.append(facts),
     )
     assert worker.wait(me, 5)
     assert seen == [(0.25, "x")]

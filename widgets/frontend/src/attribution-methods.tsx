@@ -38,7 +38,7 @@ export function Methods({ picture, wanted }: { picture: AttributionPicture; want
   const waitingId = useDomId();
   const waiting = METHODS.filter((key) => !picture.results[key]);
   const shown = shownMethod(picture, wanted);
-  const working = typeof status.progress === "number";
+  const working = status.state === "working" && typeof status.progress === "number";
   const percent = working ? common.percent(String(Math.round(100 * progressOf(status)))) : "";
   const step = inWords(status.progress_note ?? "", notes) || common.states.working;
   return (

@@ -1,4 +1,4 @@
-/** Whether there still is a kernel behind a view. */
+/** Whether there still is a kernel behind a view, and whether a cell runs in it. */
 
 import { type ReadonlySignal, signal as makeSignal } from "@preact/signals";
 import type { HostModel } from "./model";
@@ -7,21 +7,31 @@ type Heard = (sender: unknown, status: unknown) => void;
 
 /** What Jupyter's own widget manager tells; other hosts have nothing of the kind. */
 interface Kernel {
+  status?: unknown;
   statusChanged?: { connect(slot: Heard): void; disconnect(slot: Heard): void };
+}
+
+export interface Connection {
+  /** False once the host says that the view's kernel is gone. A host that never says so counts as connected. */
+  connected: ReadonlySignal<boolean>;
+  /** Whether the host says that a cell runs. */
+  busy: ReadonlySignal<boolean>;
 }
 
 // A view's connection does not outlive the process it was opened from, also where another one takes its place.
 const ENDED = new Set<unknown>(["restarting", "autorestarting", "terminating", "dead"]);
 
-/** False once the host says that a view's kernel is gone. A host that never says so counts as connected. */
-export function watchConnection(host: HostModel, abort: AbortSignal): ReadonlySignal<boolean> {
+/** What the host tells of the kernel of a view, until the view ends. */
+export function watchConnection(host: HostModel, abort: AbortSignal): Connection {
   const connected = makeSignal(true);
-  const { statusChanged } = (host.widget_manager as { kernel?: Kernel } | undefined)?.kernel ?? {};
-  if (statusChanged === undefined) return connected;
-  const hear: Heard = (_sender, status) => {
-    if (ENDED.has(status)) connected.value = false;
+  const { status, statusChanged } = (host.widget_manager as { kernel?: Kernel } | undefined)?.kernel ?? {};
+  const busy = makeSignal(status === "busy");
+  if (statusChanged === undefined) return { connected, busy };
+  const hear: Heard = (_sender, now) => {
+    busy.value = now === "busy";
+    if (ENDED.has(now)) connected.value = false;
   };
   statusChanged.connect(hear);
   abort.addEventListener("abort", () => statusChanged.disconnect(hear), { once: true });
-  return connected;
+  return { connected, busy };
 }

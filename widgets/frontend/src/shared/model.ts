@@ -55,8 +55,9 @@ export function write<S>(model: HostModel, changes: Partial<S>): void {
  * Get it with {@link useModel}; it exists once a view and ends with it.
  */
 export class PanelModel<S> {
-  /** Whether the view's kernel is there, as far as the host tells. */
+  /** Whether the view's kernel is there, and whether a cell runs in it, as far as the host tells. */
   readonly connected: ReadonlySignal<boolean>;
+  readonly busy: ReadonlySignal<boolean>;
   readonly #host: HostModel;
   readonly #shared: HostModel;
   #settling: ReturnType<typeof setTimeout> | undefined;
@@ -79,7 +80,7 @@ export class PanelModel<S> {
   ) {
     this.#host = host;
     this.#shared = shared ?? host;
-    this.connected = watchConnection(host, abort);
+    ({ connected: this.connected, busy: this.busy } = watchConnection(host, abort));
     abort.addEventListener("abort", () => clearTimeout(this.#settling), { once: true });
   }
 

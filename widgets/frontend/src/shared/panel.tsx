@@ -6,7 +6,7 @@ import { FaultCard } from "./fault";
 import { type KeyHelp, KeyList } from "./keys";
 import { Prompt } from "./prompt";
 import { useDomId, useModel, useTooltip } from "./scope";
-import { StatusLine, StatusWords } from "./status";
+import { StatusLine, StatusWords, StopButton } from "./status";
 import { TokenStrip, type TokenStripProps } from "./tokens";
 import { Tooltip } from "./tooltip";
 import type { CommonState, Fault, WireToken } from "./wire";
@@ -96,6 +96,7 @@ export function Panel(props: PanelProps): JSX.Element {
         <span class="explorer-actions">
           {props.actions}
           <StatusWords status={status} broken={fault !== null} />
+          <StopButton status={status} />
           <button
             type="button"
             class="explorer-button explorer-help"

@@ -1,10 +1,11 @@
 /** What is true now, in words and as a thin line. */
 
 import type { JSX } from "preact";
+import { useLong, useUnanswered } from "./patience";
 import { useModel } from "./scope";
 import type { CommonState, Status } from "./wire";
 import { type Said, inWords } from "./said";
-import { noteWords, sharedWords, useWords } from "./words";
+import { type Words, noteWords, sharedWords, useWords } from "./words";
 
 /** A duration as people say it: "<1 ms", "61 ms", "1.2 s". */
 export function duration(ms: number): string {
@@ -25,29 +26,61 @@ function useStatusWords(): (status: Partial<Status>) => string {
   };
 }
 
+/** How long the rest will take, as people say it; empty where that is less than a second or cannot be told. */
+export function remaining(left: number | null | undefined, words: Words<typeof sharedWords>): string {
+  if (typeof left !== "number" || !(left >= 1)) return "";
+  return left < 90 ? words.secondsLeft(Math.round(left)) : words.minutesLeft(Math.round(left / 60));
+}
+
 /** The dot and the words at the right of the title, with the model's name in the tooltip. */
 export function StatusWords({ status, broken }: { status: Partial<Status>; broken: boolean }): JSX.Element {
   const panel = useModel<CommonState>();
   const words = useWords(sharedWords);
   const wordsOf = useStatusWords();
+  const unanswered = useUnanswered();
   const about = panel.trait("about").value ?? {};
   const model = [about.name, about.dtype, about.device].filter((part) => part).join(" · ");
-  if (!panel.connected.value) {
-    return (
-      <span class="explorer-status" title={model === "" ? undefined : model}>
-        <i class="explorer-dot is-gone" aria-hidden="true" />
-        <span role="status" title={words.runAgain}>
-          {words.gone}
-        </span>
+  const told = (dot: string, text: string, why?: string, rest?: JSX.Element | null): JSX.Element => (
+    <span class="explorer-status" title={model === "" ? undefined : model}>
+      <i class={`explorer-dot is-${dot}`} aria-hidden="true" />
+      <span role="status" title={why}>
+        {text}
       </span>
+      {rest}
+    </span>
+  );
+  if (!panel.connected.value) return told("gone", words.gone, words.runAgain);
+  if (unanswered && panel.busy.value) return told("waiting", words.cellRuns, words.whyCellRuns);
+  if (broken) return told("error", words.states.error);
+  // What counts down stands beside the live region: nobody wants every second of it read out.
+  const left = status.state === "working" ? remaining(status.left, words) : "";
+  return told(status.state ?? "waiting", wordsOf(status), undefined, left === "" ? null : <span>· {left}</span>);
+}
+
+/** Ends what takes long, and gives a way to ask for it once more. */
+export function StopButton({ status }: { status: Partial<Status> }): JSX.Element | null {
+  const panel = useModel<CommonState>();
+  const words = useWords(sharedWords);
+  const long = useLong(status.state === "working");
+  if (!panel.connected.value) return null;
+  if (status.state === "working" && (long || typeof status.progress === "number")) {
+    return (
+      <button
+        type="button"
+        class="explorer-button explorer-stop"
+        aria-label={words.stopWork}
+        onClick={() => panel.send({ type: "stop" })}
+      >
+        {words.stop}
+      </button>
     );
   }
-  const state = broken ? "error" : (status.state ?? "waiting");
+  const request = panel.trait("view").value?.request;
+  if (status.state !== "stopped" || request === status.request) return null;
   return (
-    <span class="explorer-status" title={model === "" ? undefined : model}>
-      <i class={`explorer-dot is-${state}`} aria-hidden="true" />
-      <span role="status">{broken ? words.states.error : wordsOf(status)}</span>
-    </span>
+    <button type="button" class="explorer-button explorer-stop" onClick={() => panel.send({ type: "again" })}>
+      {words.again}
+    </button>
   );
 }
 

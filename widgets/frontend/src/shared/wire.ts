@@ -22,14 +22,18 @@ export interface Fault {
   detail: string;
 }
 
-/** What the kernel is doing. `ms` is how long the last picture took; `progress` goes from 0 to 1. */
+/**
+ * What the kernel is doing. `ms` is how long the last picture took; `progress` goes from 0 to 1; `left` is how many
+ * seconds the rest of the work will take, where that can be told. "closed" is a panel whose model was closed.
+ */
 export interface Status {
-  state: "live" | "working" | "error";
+  state: "live" | "working" | "stopped" | "closed" | "error";
   request: number;
   ms: number | null;
   note: Said;
   progress: number | null;
   progress_note: Said;
+  left: number | null;
   error: Fault | null;
 }
 
