@@ -118,6 +118,23 @@ def ran(opened: Notebook) -> Notebook:
     return opened
 
 
+@pytest.fixture(scope="package")
+def four(jupyter: lab.Lab, open_page: Callable[[], Watched]) -> Notebook:
+    """A notebook with each panel and a workbench, all live."""
+    notebook = Notebook(open_page())
+    notebook.create(
+        jupyter.address,
+        "four",
+        "import explorer\nfrom widgets import *\nmodel = explorer.load()",
+        "attention = AttentionPanel(model, 'The capital of France is')\nattention",
+        "attribution = AttributionPanel(model, 'The capital of France is')\nattribution",
+        "sampling = SamplingPanel(model, 'The capital of France is')\nsampling",
+        "bench = Workbench(model, 'The capital of France is')\nbench",
+    )
+    expect(notebook.panels.locator(".explorer-dot.is-live")).to_have_count(7, timeout=LONG_MS)
+    return notebook
+
+
 @pytest.fixture
 def tour(ran: Notebook) -> Iterator[Notebook]:
     """The same, and a test that leaves an error on the page or a request to another machine fails."""

@@ -64,11 +64,14 @@ function AttentionPanel(): JSX.Element {
   const hidden = hideFirst.value && share !== null;
   const ready = picture !== null && map !== null;
 
+  void model.theme.revision.value; // another surface asks for other inks
+  const surface = model.theme.surface();
   const colorOf = (index: number): Swatch | null => {
     if (map === null) return null;
     const cell = blockOf(map.colStart, index);
     if (hidden && cell === 0) return null;
-    return swatch(tableOf("weight", model.dark.value), weightIndex(map.weights[row * map.cols + cell] ?? 0));
+    const entry = weightIndex(map.weights[row * map.cols + cell] ?? 0);
+    return swatch(tableOf("weight", model.dark.value), entry, surface);
   };
   const inRow = (starts: number[] | undefined, cell: number): number[] => {
     const first = starts?.[cell];

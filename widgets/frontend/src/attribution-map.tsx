@@ -25,7 +25,9 @@ export interface MapProps {
 
 /** A character's or word's chip has the colour of its sum; each of its pieces says its own number. */
 export function ScoreMap({ picture, method, result }: MapProps): JSX.Element {
-  const { dark } = useModel();
+  const { dark, theme } = useModel();
+  void theme.revision.value; // another surface asks for other inks
+  const surface = theme.surface();
   const words = useWords(attributionWords);
   const limit = limitOf(result.chips);
   const table = tableOf("signed", dark.value);
@@ -38,7 +40,7 @@ export function ScoreMap({ picture, method, result }: MapProps): JSX.Element {
         tokens={picture.tokens}
         colorOf={(index) => {
           const score = chipOf[index]?.score ?? 0;
-          return { ...swatch(table, signedIndex(score, limit)), sign: Math.sign(score) };
+          return { ...swatch(table, signedIndex(score, limit), surface), sign: Math.sign(score) };
         }}
         describe={(index) => formatScore(result.scores[index] ?? 0)}
         tip={(index) => <Tip index={index} chip={chipOf[index]} picture={picture} method={method} />}

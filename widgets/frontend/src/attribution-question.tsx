@@ -132,7 +132,8 @@ function Choices({ picture, asked, role, choose, titleId }: ChoicesProps): JSX.E
           <bdi class={`explorer-text is-${/\s$/.test(choice.text) ? "blank" : choice.kind}`} dir="auto">
             {visible(choice.text)}
           </bdi>
-          {choice.probability !== null && <small aria-hidden="true">{formatProbability(choice.probability)}</small>}
+          {" "}
+          {choice.probability !== null && <small>{formatProbability(choice.probability)}</small>}
         </button>
       ))}
     </div>
@@ -150,8 +151,9 @@ function withChosen({ next, target, against }: AttributionPicture): Listed[] {
 function describe(choice: Listed, asked: Asked, words: AttributionWords): string[] {
   const part =
     choice.id === asked.target ? words.explainedToken : choice.id === asked.against ? words.comparedWith : "";
-  const probability = choice.probability === null ? "" : words.probability(formatProbability(choice.probability));
-  return [tokenName(choice), probability, part];
+  // What stands on the button comes first and as it stands there, for those who say a button's words to press it.
+  const probability = choice.probability === null ? "" : ` ${formatProbability(choice.probability)}`;
+  return [`${tokenName(choice)}${probability}`, part];
 }
 
 /** Any token of the vocabulary, typed. Python knows which texts are one token. */

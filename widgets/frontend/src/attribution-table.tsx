@@ -25,7 +25,7 @@ export function ScoreTable({ picture }: { picture: AttributionPicture }): JSX.El
   return (
     <NumberTable
       summary={words.asTable}
-      caption={words.scored}
+      caption={words.asTable}
       lead={[
         { head: words.position, cell: (row) => row },
         { head: words.token, cell: token, kind: "head" },

@@ -82,8 +82,9 @@ export function NumberField<T>(props: NumberFieldProps<T>): JSX.Element {
         value={draft.value ?? props.shown}
         onFocus={() => {
           draft.value ??= props.typed;
-          // After the draft has replaced the words, so that typing replaces all of it.
-          requestAnimationFrame(() => field.current?.select());
+          // After the draft has replaced the words, so that typing replaces all of it. To select is to focus: whoever
+          // went on within the frame must not be called back.
+          requestAnimationFrame(() => field.current?.matches(":focus") && field.current.select());
         }}
         onInput={(event) => (draft.value = event.currentTarget.value)}
         onBlur={() => {

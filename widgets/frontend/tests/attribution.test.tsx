@@ -87,7 +87,7 @@ describe("a saved trace", () => {
 describe("the question", () => {
   it("lists the likeliest next tokens with their probabilities", async () => {
     await mount();
-    expect(choices().map((choice) => choice.textContent)).toEqual([" Mary0.500", " the0.250", `${HOSTILE}0.125`, " John0.063"]);
+    expect(choices().map((choice) => choice.textContent)).toEqual([" Mary 0.500", " the 0.250", `${HOSTILE} 0.125`, " John 0.063"]);
     expect(choices().map((choice) => choice.getAttribute("aria-pressed"))).toEqual(["true", "false", "false", "false"]);
     expect(el.querySelector("img")).toBeNull();
   });

@@ -42,16 +42,19 @@ describe.each(KINDS)("the table %s, dark: %s", (kind, dark) => {
     expect(inkOn(table, zero)).toBeNull();
   });
 
-  it("has a text colour of at least 4.5 to 1 wherever it is strong", () => {
+  // Its own, JupyterLab's, and that of high contrast.
+  const surfaces: readonly Rgb[] = dark ? [table.surface, [33, 33, 33], [0, 0, 0]] : [table.surface, [255, 255, 255]];
+
+  it.each(surfaces)("has a text colour of at least 4.5 to 1 wherever it is strong, over %i %i %i", (...surface) => {
     const luminance = (rgb: readonly number[]): number =>
       rgb
         .map((value) => (value <= 10 ? value / 3294 : ((value / 255 + 0.055) / 1.055) ** 2.4))
         .reduce((sum, value, channel) => sum + value * ([0.2126, 0.7152, 0.0722][channel] ?? 0), 0);
     for (let index = 0; index < 256; index++) {
-      const ink = inkOn(table, index);
+      const ink = inkOn(table, index, surface);
       if (ink === null) continue;
       const text = luminance([1, 3, 5].map((at) => parseInt(ink.slice(at, at + 2), 16)));
-      const under = luminance([...table.opaque.subarray(index * 3, index * 3 + 3)]);
+      const under = luminance(channels(pixelsOver(table, surface)[index] as number).slice(0, 3));
       expect((Math.max(text, under) + 0.05) / (Math.min(text, under) + 0.05)).toBeGreaterThanOrEqual(4.5);
     }
   });

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { isDark, watchTheme } from "../src/shared";
 import { settled } from "./fake-model";
 
@@ -77,4 +77,46 @@ it("follows a switch until the view goes", async () => {
   body.setAttribute("data-jp-theme-light", "true");
   await settled();
   expect(dark.value).toBe(true);
+});
+
+/** A browser in which these media queries hold. */
+function browser(...holding: string[]): Map<string, EventTarget> {
+  const asked = new Map<string, EventTarget>();
+  vi.spyOn(globalThis, "matchMedia").mockImplementation((query) => {
+    const target = asked.get(query) ?? new EventTarget();
+    asked.set(query, target);
+    return Object.assign(target, { matches: holding.includes(query) }) as unknown as MediaQueryList;
+  });
+  return asked;
+}
+
+it("takes paper as light and forced colours as the system has them, whatever the page says", async () => {
+  body.setAttribute("data-jp-theme-light", "false");
+  const view = new AbortController();
+  browser();
+  const { dark } = watchTheme(panel(), view.signal);
+  expect(dark.value).toBe(true);
+  browser("print");
+  expect(isDark(panel())).toBe(false);
+  browser("(forced-colors: active)");
+  expect(isDark(panel())).toBe(false);
+  body.setAttribute("data-jp-theme-light", "true");
+  browser("(forced-colors: active)", "(prefers-color-scheme: dark)");
+  expect(isDark(panel())).toBe(true);
+  view.abort();
+});
+
+it("draws anew when paper is asked for, until the view goes", () => {
+  body.setAttribute("data-jp-theme-light", "false");
+  const view = new AbortController();
+  const asked = browser();
+  const { dark } = watchTheme(panel(), view.signal);
+  const paper = asked.get("print") as EventTarget & { matches: boolean };
+  vi.mocked(matchMedia).mockImplementation((query) => ({ matches: query === "print" }) as MediaQueryList);
+  paper.dispatchEvent(new Event("change"));
+  expect(dark.value).toBe(false);
+  view.abort();
+  vi.mocked(matchMedia).mockImplementation(() => ({ matches: false }) as MediaQueryList);
+  paper.dispatchEvent(new Event("change"));
+  expect(dark.value).toBe(false);
 });

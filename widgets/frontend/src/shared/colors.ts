@@ -129,16 +129,17 @@ function relativeLuminance(color: Rgb): number {
 const INK_DARK = "#000000";
 const INK_LIGHT = "#ffffff";
 
-/** The text colour that reads best over entry `index`; `null` where the theme's own text colour does. */
-export function inkOn(table: Table, index: number): string | null {
-  if ((table.clear[index * 4 + 3] ?? 0) < 0.25) return null;
+/** The text colour that reads best on entry `index` over `surface`; `null` where the theme's own text colour does. */
+export function inkOn(table: Table, index: number, surface: Rgb = table.surface): string | null {
+  const [red = 0, green = 0, blue = 0, alpha = 0] = table.clear.subarray(index * 4, index * 4 + 4);
+  if (alpha < 0.25) return null;
   // Black and white contrast equally with a relative luminance of 0.179 (WCAG 2.1).
-  return relativeLuminance(rgbOf(table.opaque, index)) > 0.179 ? INK_DARK : INK_LIGHT;
+  return relativeLuminance(mixed([red, green, blue], alpha, surface)) > 0.179 ? INK_DARK : INK_LIGHT;
 }
 
-/** Entry `index` as the background and text colour of something with words in it. */
-export function swatch(table: Table, index: number): Swatch {
-  return { background: cssColor(table, index), ink: inkOn(table, index) };
+/** Entry `index` as the background and text colour of something with words in it that stands on `surface`. */
+export function swatch(table: Table, index: number, surface: Rgb | null): Swatch {
+  return { background: cssColor(table, index), ink: inkOn(table, index, surface ?? table.surface) };
 }
 
 /** A CSS gradient through the whole table, for legends. */

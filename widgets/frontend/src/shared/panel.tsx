@@ -2,7 +2,9 @@
 
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
+import { useRef } from "preact/hooks";
 import { FaultCard } from "./fault";
+import { useKeptFocus } from "./focus";
 import { type KeyHelp, KeyList } from "./keys";
 import { Prompt } from "./prompt";
 import { useDomId, useModel, useTooltip } from "./scope";
@@ -51,6 +53,8 @@ export function Panel(props: PanelProps): JSX.Element {
   const words = useWords(sharedWords);
   const wordings = useWords(noteWords);
   const tooltip = useTooltip();
+  const root = useRef<HTMLElement>(null);
+  useKeptFocus(root);
   const help = useSignal(false);
   const embedded = model.trait("embedded").value === true;
   const helpId = useDomId();
@@ -80,6 +84,8 @@ export function Panel(props: PanelProps): JSX.Element {
 
   return (
     <section
+      ref={root}
+      tabIndex={-1}
       class={`explorer-panel explorer-${props.name}`}
       data-theme={model.dark.value ? "dark" : "light"}
       lang={words.language}

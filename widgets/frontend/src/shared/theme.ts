@@ -63,6 +63,8 @@ export interface Theme {
   dark: ReadonlySignal<boolean>;
   /** Counts the page's changes of colours; whatever draws with computed colours draws anew when it grows. */
   revision: ReadonlySignal<number>;
+  /** What the panel stands on now, as far as it can be told. */
+  surface: () => Rgb | null;
 }
 
 const TOLD_BY = ["class", "style", "theme", "data-theme", "data-jp-theme-light", "data-jp-theme-name"];
@@ -86,5 +88,5 @@ export function watchTheme(el: Element, abort: AbortSignal): Theme {
   observer.observe(document.documentElement, told);
   for (const query of [PAPER, FORCED, SCHEME]) matchMedia(query).addEventListener("change", look, { signal: abort });
   abort.addEventListener("abort", () => observer.disconnect(), { once: true });
-  return { dark, revision };
+  return { dark, revision, surface: () => surfaceBehind(el.querySelector(".explorer-panel") ?? el) };
 }
