@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from explorer.anatomy import Anatomy
     from explorer.attribution import Attribution
     from explorer.capability import Capabilities
+    from explorer.difference import attention_difference
     from explorer.edits import Ablate, Apply, Patch, Scale, Steer
     from explorer.findings import Check
     from explorer.generation import Generation, Step
@@ -49,6 +50,7 @@ _HOME = {
     "Tokens": "tokens",
     "Trace": "trace",
     "attach": "loading",
+    "attention_difference": "difference",
     "load": "loading",
     "open_trace": "saved",
 }
@@ -80,6 +82,7 @@ __all__ = [
     "Tokens",
     "Trace",
     "attach",
+    "attention_difference",
     "load",
     "open_trace",
 ]
