@@ -40,6 +40,7 @@ class AttributionPanel(Panel):
 
     _drawn_from = (*Panel._drawn_from, "target", "against")
     _rank = 2
+    _pinned_as = "attribution"
 
     method = traitlets.Enum(METHODS, default_value=METHODS[0]).tag(sync=True)
     target_text = traitlets.Unicode("").tag(sync=True)
@@ -99,6 +100,9 @@ class AttributionPanel(Panel):
         self.results = {METHODS[0]: result}
         self._publish(view={**picture, "results": self._results_on_the_wire()})
         self._submit("refine", lambda _job: self._refine(picture, model, text, target, against, edits), background=True)
+
+    def _shown(self) -> dict[str, Attribution]:
+        return dict(self.results)
 
     def _refine(
         self,
