@@ -48,6 +48,7 @@ class AttributionPanel(Panel):
 
     _drawn_from = (*Panel._drawn_from, "target", "against")
     _rank = 2
+    _pinned_as = "attribution"
 
     method = traitlets.Enum(METHODS, default_value=METHODS[0]).tag(sync=True)
     target_text = traitlets.Unicode("").tag(sync=True)
@@ -127,6 +128,9 @@ class AttributionPanel(Panel):
         self._integrate = lambda job: self._refine(job, picture, model, text, target, against, edits)
         if asked:
             self._submit("refine", self._integrate, background=True)
+
+    def _shown(self) -> dict[str, Attribution]:
+        return dict(self.results)
 
     def _refine(
         self,

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import traitlets
@@ -15,10 +16,12 @@ from explorer import Model, Refused, Tokens, Trace
 from explorer.saved import SavedTrace
 from explorer.sites import chosen_stack
 from explorer.tokens import well_formed
+from widgets import wire
 from widgets.code import code_of
 from widgets.connection import Connected
 from widgets.edits import from_wire
 from widgets.history import History
+from widgets.pinned import Pinned
 from widgets.reading import Reading
 from widgets.saved import Saved
 from widgets.selection import Selection
@@ -41,6 +44,7 @@ class Exploration(Shared, Connected):
         value: all of the state as one dictionary; setting it sets everything it names.
         can_undo: whether there is a step to undo.
         can_redo: whether there is a step to do again.
+        pinned: what `pin` kept, a `Pinned`; None where nothing is pinned. It can be set to one that was kept earlier.
     """
 
     _esm = traitlets.Unicode("export default {}").tag(sync=True)
@@ -49,6 +53,9 @@ class Exploration(Shared, Connected):
     value = traitlets.Dict()
     can_undo = traitlets.Bool(False).tag(sync=True)
     can_redo = traitlets.Bool(False).tag(sync=True)
+    pinned = traitlets.Instance(Pinned, allow_none=True).tag(
+        sync=True, to_json=lambda value, _widget: None if value is None else value.to_wire()
+    )
 
     def __init__(self, model: Model | Trace, text: str | None = None, **state: Any) -> None:
         self.source = _source_of(model)
@@ -118,8 +125,35 @@ class Exploration(Shared, Connected):
         """Does again what was undone."""
         self._restore(self._history.forward(self._state()))
 
+    def pin(self) -> None:
+        """Keeps what is explored and shown now, and panels show it beside what comes; an earlier pin is replaced.
+
+        No pass is run: the pictures are the last ones. Undoing does not lose it, and it is saved with the notebook.
+
+        Raises:
+            Refused: the model cannot read the text.
+        """
+        with self.lock:
+            tokens = tuple(wire.tokens(self.tokens))
+            pinned = Pinned(MappingProxyType(self._state()), _tokens=tokens)
+            for panel in list(self._panels):
+                kept = panel.kept(pinned)
+                pinned = pinned if kept is None else pinned.joined(*kept)
+            self.pinned = pinned
+
+    def unpin(self) -> None:
+        """Lets go of what was pinned."""
+        self.pinned = None
+
+    def drawn(self, panel: Any) -> None:
+        """Takes up a picture that was still due when its state was pinned."""
+        with self.lock:
+            kept = None if self.pinned is None else panel.kept(self.pinned)
+            if self.pinned is not None and kept is not None and self.pinned.lacks(*kept):
+                self.pinned = self.pinned.joined(*kept)
+
     def code(self, tensors: str | None = None) -> str:
-        """The Python that makes this exploration anew.
+        """The Python that makes this exploration anew, without what is pinned.
 
         Args:
             tensors: path of a safetensors file where tensors that edits hold are saved, for the code to read.

@@ -15,6 +15,7 @@ from widgets import wire
 from widgets.connection import Connected, described
 from widgets.exploration import Exploration
 from widgets.pace import Pace, Progress
+from widgets.pinned import Pinned
 from widgets.shared import SHARED, Shared
 from widgets.worker import Job
 
@@ -42,6 +43,8 @@ class Panel(Shared, Connected):
     # What a new picture is needed for, and which panel's picture comes first.
     _drawn_from: tuple[str, ...] = ("text", "special_tokens", "edits")
     _rank = 1
+    # The name under which pinning keeps its pictures; those of a panel without one are not kept.
+    _pinned_as = ""
 
     exploration = anywidget.WidgetTrait().tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)
@@ -127,6 +130,25 @@ class Panel(Shared, Connected):
         super().close()
         if exploration is not None and self._own:
             exploration.close()
+
+    def kept(self, pinned: Pinned) -> tuple[str, Any, dict[str, Any]] | None:
+        """The picture of what is pinned: its name, what it shows and what it is drawn from; None where there is none.
+
+        Only the newest picture is known, so it must be of all that was asked for last, and that must be what is pinned.
+        """
+        asked = (pinned.state[name] == getattr(self, name) for name in self._drawn_from)
+        if self._pinned_as and self.view.get("request") == self._number and all(asked):
+            return self._pinned_as, self._shown(), self.view
+        return None
+
+    def _shown(self) -> Any:
+        """What the picture shows, as Python reads it."""
+        raise NotImplementedError
+
+    @traitlets.observe("view")
+    def _drawn(self, _change: Any) -> None:
+        if self._ready:
+            self._state_of.drawn(self)
 
     def _take(self, change: Any) -> None:
         """Mirrors what the exploration holds."""

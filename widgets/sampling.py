@@ -16,7 +16,7 @@ from widgets.panel import Panel
 from widgets.worker import Job
 
 if TYPE_CHECKING:
-    from explorer import Model, Step
+    from explorer import Model, NextToken, Step
 
 # Enough for every row the browser shows, also those around the line of a top-k of 50.
 _BARS = 64
@@ -39,11 +39,13 @@ class SamplingPanel(Panel):
 
     _drawn_from = (*Panel._drawn_from, "position")
     _rank = 0
+    _pinned_as = "sampling"
 
     generated = traitlets.Dict().tag(sync=True, to_json=wire.noted)
 
     def __init__(self, model: Any, text: str | None = None, **traits: Any) -> None:
         self._runs = 0
+        self._row: NextToken | None = None
         super().__init__(model, text, **traits)
         self.on_msg(self._message)
 
@@ -87,7 +89,7 @@ class SamplingPanel(Panel):
         trace = self.exploration.trace()
         tokens = trace.tokens
         tokenizer = self.exploration.source.facts.tokenizer
-        row = trace.next_token(-1 if self.position is None else self.position)
+        self._row = row = trace.next_token(-1 if self.position is None else self.position)
         prompt = torch.tensor(sorted(set(tokens.ids)))
         # A repetition penalty moves only the prompt's own tokens, so these ids can fill every bar there is.
         ranks = min(_BARS + len(prompt), row.logits.shape[0])
@@ -103,6 +105,9 @@ class SamplingPanel(Panel):
                 "labels": [{"text": label.text, "kind": label.kind} for label in labels(tokenizer, ids.tolist())],
             }
         )
+
+    def _shown(self) -> NextToken | None:
+        return self._row
 
     @guarded
     def _message(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:

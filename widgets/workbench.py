@@ -91,5 +91,9 @@ class Workbench(Panel):
             self.exploration.undo()
         elif content.get("type") == "redo":
             self.exploration.redo()
+        elif content.get("type") == "pin":
+            self.exploration.pin()
+        elif content.get("type") == "unpin":
+            self.exploration.unpin()
         elif content.get("type") == "code":
             self.send({"type": "code", "text": self.exploration.code()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -32,7 +33,10 @@ def page_of_three(jupyter: lab.Lab, open_page: Callable[[], Watched]) -> Noteboo
 @pytest.fixture
 def linked(page_of_three: Notebook) -> Notebook:
     """The same from a known state."""
-    page_of_three.run("linked.text = 'The capital of France is'; linked.edits = ()\nbench.wait(120); alone.wait(120)")
+    page_of_three.run(
+        "linked.text = 'The capital of France is'; linked.edits = (); linked.unpin()\n"
+        "linked.sampling = explorer.Sampling(); bench.wait(120); alone.wait(120)"
+    )
     return page_of_three
 
 
@@ -73,6 +77,38 @@ def test_undo_redo_and_edits_are_shown_and_written(linked: Notebook) -> None:
     expect(told).to_have_count(1)
     told.get_by_role("button", name="Remove").click()
     linked.becomes("len(linked.edits)", 0)
+
+
+def test_what_is_pinned_stands_beside_what_is_live_and_the_sliders_move_both(linked: Notebook) -> None:
+    bench, alone = bench_of(linked), alone_of(linked)
+    likeliest = alone.locator(".explorer-sampling-bar").first.locator(".explorer-sampling-value")
+    before = likeliest.inner_text()
+    bench.get_by_role("button", name="Pin", exact=True).click()
+    strip = bench.get_by_label("Pinned", exact=True)
+    expect(strip.locator(".explorer-chip")).to_have_text(["The", " capital", " of", " France", " is"])
+    linked.becomes("linked.pinned.text", "The capital of France is")
+    linked.becomes("sorted(linked.pinned.shown)", ["attribution", "sampling"])
+    bench.get_by_label("Prompt", exact=True).fill("The capital of Italy is")
+    linked.run("bench.wait(120); alone.wait(120)")
+    expect(strip.locator(".explorer-chip").nth(3)).to_have_text(" France")
+    paris = alone.locator(".explorer-sampling-bar").filter(has_text="Paris")
+    expect(paris).to_have_attribute("aria-label", re.compile(f"pinned {before}, down by"))
+    ghost = paris.locator(".explorer-sampling-ghost")
+    width = ghost.evaluate("element => element.style.width")
+    alone.get_by_label("temperature", exact=True).first.press("ArrowLeft")
+    expect(ghost).not_to_have_attribute("style", f"width: {width};")
+    asked = "linked.pinned.shown['sampling'].under(linked.sampling).probabilities[linked.source.token_id(' Paris', '')]"
+    linked.becomes("linked.sampling.temperature", 0.99)
+    kernels = linked.value(f"{asked}.item()")
+    assert float(ghost.evaluate("element => parseFloat(element.style.width)")) == pytest.approx(
+        100 * kernels**0.5, abs=0.01
+    )
+    pinned_scores = bench.locator(".explorer-attribution-pinned")
+    expect(pinned_scores.locator(".explorer-chip").nth(3)).to_have_text(" France")
+    strip.get_by_role("button", name="Unpin").click()
+    expect(ghost).to_have_count(0)
+    linked.becomes("linked.pinned", None)
+    linked.watched.assert_clean()
 
 
 def test_the_code_is_shown_as_python_gives_it(linked: Notebook) -> None:

@@ -67,7 +67,9 @@ def test_garbage_is_answered_in_words_and_the_next_request_works(
     try:
         for data in garbage:
             if isinstance(data, dict) and isinstance(data.get("state"), dict):
-                data["state"] = {name: value for name, value in data["state"].items() if not name.startswith(NOT_WRITTEN)}
+                data["state"] = {
+                    name: value for name, value in data["state"].items() if not name.startswith(NOT_WRITTEN)
+                }
             for target in (panel, panel.exploration):
                 target._handle_msg(sent(data))
                 error = panel.status.get("error")

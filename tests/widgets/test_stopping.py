@@ -233,7 +233,9 @@ def test_gradients_are_estimated_exactly_and_refused_with_an_offer(
     monkeypatch.setattr(gradient_memory, "SMALL", 0)
     monkeypatch.setattr(budget, "free_bytes", lambda _device: 100_000)
     panel = AttributionPanel(model, "one two three four")
-    with pytest.raises(explorer.ExplorerError, match=r"would need about .* and 100\.0 kB are free on cpu\. Use a shorter"):
+    with pytest.raises(
+        explorer.ExplorerError, match=r"would need about .* and 100\.0 kB are free on cpu\. Use a shorter"
+    ):
         panel.wait(MINUTE)
     monkeypatch.setattr(budget, "free_bytes", lambda _device: 10**9)
     monkeypatch.setattr(gradient_memory, "free_bytes", lambda _device: 2 * int(linear * 2 + square * 4))

@@ -1,12 +1,12 @@
 // AttributionPanel: the likeliest next tokens, and what in the prompt speaks for or against the chosen one.
 
 import type { JSX } from "preact";
-import { ScoreMap } from "./attribution-map";
+import { ScoreMap, Why } from "./attribution-map";
 import { Methods, Proof, shownMethod } from "./attribution-methods";
 import { type AttributionPicture, METHODS, readAttributionView, type State } from "./attribution-picture";
 import { type Asked, Question } from "./attribution-question";
 import { ScoreTable } from "./attribution-table";
-import { attributionWords, mountPanel, Panel, useModel, usePicture, useWords, visible } from "./shared";
+import { attributionWords, mountPanel, Panel, useModel, usePicture, usePinned, useWords } from "./shared";
 
 function AttributionPanel(): JSX.Element {
   const model = useModel<State>();
@@ -35,7 +35,7 @@ interface AnswerProps {
 }
 
 function Answer({ picture, wanted, asked }: AnswerProps): JSX.Element {
-  const words = useWords(attributionWords);
+  const pinned = usePinned("attribution", readAttributionView).value;
   if (picture.unavailable !== "") {
     return (
       <>
@@ -49,19 +49,15 @@ function Answer({ picture, wanted, asked }: AnswerProps): JSX.Element {
   const method = shownMethod(picture, wanted);
   const result = method === null ? undefined : picture.results[method];
   const old = asked.target !== picture.target.id || asked.against !== (picture.against?.id ?? null);
-  const target = <bdi class="explorer-attribution-token">{visible(picture.target.text)}</bdi>;
-  const contrast = picture.against && (
-    <bdi class="explorer-attribution-token is-against">{visible(picture.against.text)}</bdi>
-  );
   return (
     <>
       <Question picture={picture} asked={asked} />
       <div class={`explorer-attribution-answer ${old ? "is-old" : ""}`}>
         <div>
           <h3 class="explorer-attribution-why">
-            {contrast === null ? words.why(target) : words.whyNot(target, contrast)}
+            <Why picture={picture} />
           </h3>
-          {method !== null && result !== undefined && <ScoreMap picture={picture} method={method} result={result} />}
+          {method !== null && result !== undefined && <ScoreMap {...{ picture, method, result, pinned }} />}
         </div>
         <div>
           <Methods picture={picture} wanted={wanted} />

@@ -5,9 +5,9 @@ import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 import type { Distribution, Settings } from "./sampling-math";
 import type { Label, SamplingPicture } from "./sampling-picture";
-import { layRows, type Row } from "./sampling-rows";
+import { layPinned, layRows, type Row, type TokenRow as TokenRowData } from "./sampling-rows";
 import { nameCut, type SamplingWords } from "./sampling-settings";
-import { formatProbability, formatShare } from "./sampling-words";
+import { formatChange, formatProbability, formatShare } from "./sampling-words";
 import { samplingWords, sharedWords, tokenName, useTooltip, useWords, visible, type Words } from "./shared";
 
 /** Bars grow with the square root: one in a hundred is still a tenth of the width. */
@@ -21,6 +21,8 @@ export interface ChartProps {
   distribution: Distribution;
   settings: Settings;
   labels: SamplingPicture["labels"];
+  /** What was pinned, under the same settings. */
+  pinned: Distribution | null;
 }
 
 // Among thousands of equal scores one can rank that nobody named: its number is at least true.
@@ -29,13 +31,15 @@ export function labelOf(labels: ChartProps["labels"], id: number, words: Samplin
 }
 
 /** The bars, and the axis that says how long they are. */
-export function Chart({ distribution, settings, labels }: ChartProps): JSX.Element {
+export function Chart({ distribution, settings, labels, pinned }: ChartProps): JSX.Element {
   const words = useWords(samplingWords);
   const common = useWords(sharedWords);
   const tooltip = useTooltip();
   const list = useRef<HTMLOListElement>(null);
   const entry = useSignal(0);
-  const rows = layRows(distribution, (id) => labels.has(id));
+  const live = layRows(distribution, (id) => labels.has(id));
+  const gone = pinned === null ? [] : layPinned(live, distribution, pinned);
+  const rows = [...live, ...gone];
   const ranks = rows.flatMap((row) => (row.kind === "token" ? [row.rank] : []));
   const reachable = ranks.includes(entry.value) ? entry.value : ranks[0];
 
@@ -44,7 +48,7 @@ export function Chart({ distribution, settings, labels }: ChartProps): JSX.Eleme
     const row = rows.find((r) => r.kind === "token" && String(r.rank) === element?.dataset["rank"]);
     return element && row?.kind === "token" ? { element, row } : null;
   };
-  const tip = (row: TokenRowData): JSX.Element => <RowTip row={row} {...{ distribution, settings, labels }} />;
+  const tip = (row: TokenRowData): JSX.Element => <RowTip row={row} {...{ distribution, settings, labels, pinned }} />;
   const walk = (event: KeyboardEvent): void => {
     const here = ranks.indexOf(reachable ?? -1);
     const steps: Record<string, number> = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: ranks.length - 1 };
@@ -55,8 +59,18 @@ export function Chart({ distribution, settings, labels }: ChartProps): JSX.Eleme
     event.preventDefault();
   };
 
+  const token = (row: TokenRowData): JSX.Element => (
+    <TokenRow
+      key={row.id}
+      row={row}
+      label={labelOf(labels, row.id, words)}
+      reachable={row.rank === reachable}
+      before={pinned?.chance(row.id) ?? null}
+    />
+  );
+
   return (
-    <div class="explorer-sampling-chart">
+    <div class={`explorer-sampling-chart ${pinned === null ? "" : "is-compared"}`}>
       <ol
         ref={list}
         aria-label={words.likeliest}
@@ -75,15 +89,17 @@ export function Chart({ distribution, settings, labels }: ChartProps): JSX.Eleme
         onFocusOut={() => tooltip.hide()}
         onKeyDown={walk}
       >
-        {rows.map((row) =>
+        {live.map((row) =>
           row.kind === "token" ? (
-            <TokenRow key={row.id} row={row} label={labelOf(labels, row.id, words)} reachable={row.rank === reachable} />
+            token(row)
           ) : (
             <li key={row.kind === "cut" ? row.filter : row.kind} class={`explorer-sampling-line is-${row.kind}`}>
               {lineOf(row, settings, words, common)}
             </li>
           ),
         )}
+        {gone.length > 0 && <li class="explorer-sampling-line is-gone">{words.pinnedBelow}</li>}
+        {gone.map(token)}
       </ol>
       <div class="explorer-sampling-axis" role="img" aria-label={words.barLength}>
         {TICKS.map((tick) => (
@@ -92,22 +108,43 @@ export function Chart({ distribution, settings, labels }: ChartProps): JSX.Eleme
           </span>
         ))}
       </div>
+      {pinned !== null && <p class="explorer-sampling-key">{words.pinnedKey}</p>}
     </div>
   );
 }
 
-type TokenRowData = Extract<Row, { kind: "token" }>;
+/** What a token is drawn with now, beside what it was drawn with in what is pinned. */
+function changeOf(row: TokenRowData, before: number): number {
+  return (row.kept ? row.probability : 0) - before;
+}
 
-function TokenRow({ row, label, reachable }: { row: TokenRowData; label: Label; reachable: boolean }): JSX.Element {
+/** "up by 0.21", and what it was. */
+function inWords(row: TokenRowData, before: number, words: SamplingWords): string[] {
+  const change = changeOf(row, before);
+  const size = formatProbability(Math.abs(change));
+  const how = change === 0 ? words.unchanged : change > 0 ? words.up(size) : words.down(size);
+  return [words.pinnedWas(formatProbability(before)), how];
+}
+
+interface TokenRowProps {
+  row: TokenRowData;
+  label: Label;
+  reachable: boolean;
+  /** What it was drawn with in what is pinned; `null` where nothing is. */
+  before: number | null;
+}
+
+function TokenRow({ row, label, reachable, before }: TokenRowProps): JSX.Element {
   const words = useWords(samplingWords);
   const { listed } = useWords(sharedWords);
   const number = formatProbability(row.probability);
+  const change = before === null ? 0 : changeOf(row, before);
   return (
     <li
       class={`explorer-sampling-bar ${row.kept ? "is-kept" : "is-cut"}`}
       data-rank={row.rank}
       tabIndex={reachable ? 0 : -1}
-      aria-label={listed([tokenName(label), words.probability(number), row.kept ? "" : words.cut])}
+      aria-label={listed([tokenName(label), words.probability(number), row.kept ? "" : words.cut, ...(before === null ? [] : inWords(row, before, words))])}
     >
       <span class="explorer-sampling-label">
         <bdi class={`explorer-text is-${/\s$/.test(label.text) ? "blank" : label.kind}`} dir="auto">
@@ -116,8 +153,14 @@ function TokenRow({ row, label, reachable }: { row: TokenRowData; label: Label; 
       </span>
       <span class="explorer-sampling-track">
         <span style={{ width: barLength(row.probability) }} />
+        {before !== null && <i class="explorer-sampling-ghost" style={{ width: barLength(before) }} />}
       </span>
       <span class="explorer-sampling-value">{number}</span>
+      {before !== null && (
+        <span class={`explorer-sampling-change ${change > 0 ? "is-up" : change < 0 ? "is-down" : ""}`}>
+          {formatChange(change)}
+        </span>
+      )}
     </li>
   );
 }
@@ -134,7 +177,7 @@ function lineOf(
   return words.cutBy(nameCut(row.filter, settings, words), share, row.count);
 }
 
-function RowTip({ row, distribution, settings, labels }: ChartProps & { row: TokenRowData }): JSX.Element {
+function RowTip({ row, distribution, settings, labels, pinned }: ChartProps & { row: TokenRowData }): JSX.Element {
   const words = useWords(samplingWords);
   const { id } = useWords(sharedWords);
   const cut = distribution.cuts.find((c) => row.rank >= c.from && row.rank < c.to);
@@ -143,6 +186,7 @@ function RowTip({ row, distribution, settings, labels }: ChartProps & { row: Tok
       <div>
         <bdi>{tokenName(labelOf(labels, row.id, words))}</bdi> <b>{row.probability.toPrecision(4)}</b>
       </div>
+      {pinned !== null && <div>{inWords(row, pinned.chance(row.id), words).join(" · ")}</div>}
       <div class="explorer-sampling-muted">
         {cut === undefined ? "" : `${words.beforeCut(nameCut(cut.filter, settings, words))} · `}
         {words.rank(row.rank + 1)} · {id(row.id)}

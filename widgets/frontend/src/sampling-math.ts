@@ -4,7 +4,7 @@
 // One set of fixtures made by transformers' classes is tested here and in the kernel. A token whose cumulative
 // mass lies within float32 rounding of the top-p edge may fall on either side, as it may between two torch builds.
 
-import { penalise, sortFalling, type Order } from "./sampling-order";
+import { penalise, ranksOf, sortFalling, type Order } from "./sampling-order";
 
 /** The `settings` trait, same names as `explorer.Sampling`. */
 export interface Settings {
@@ -102,6 +102,7 @@ export class Distribution {
   readonly cuts: readonly Cut[];
   /** Of what can be drawn, in bits. */
   readonly entropy: number;
+  readonly #order: Order;
   readonly #ids: Uint32Array;
   /** exp(score - best) by rank, and for each stretch of ranks what it has to be divided by. */
   readonly #weights: Float32Array;
@@ -110,6 +111,7 @@ export class Distribution {
 
   constructor(order: Order, settings: Settings) {
     const { ids, scores } = order;
+    this.#order = order;
     this.#ids = ids;
     this.size = ids.length;
     const possible = countPossible(scores);
@@ -151,6 +153,17 @@ export class Distribution {
   /** The token at a rank. */
   id(rank: number): number {
     return this.#ids[rank]!;
+  }
+
+  /** The rank of a token. */
+  rank(id: number): number {
+    return ranksOf(this.#order)[id] ?? this.size;
+  }
+
+  /** What a token is drawn with; 0 where it was cut. */
+  chance(id: number): number {
+    const rank = this.rank(id);
+    return rank < this.kept ? this.probability(rank) : 0;
   }
 
   /** Kept: what it is drawn with. Cut: what it had before the filter that removed it. */

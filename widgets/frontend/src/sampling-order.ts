@@ -98,6 +98,19 @@ export function penalise(base: Order, repeated: Uint32Array, penalty: number): O
   return { ids, scores };
 }
 
+const places = new WeakMap<Order, Uint32Array>();
+
+/** The rank of each token, by id; worked out when it is first asked for. */
+export function ranksOf(order: Order): Uint32Array {
+  let ranks = places.get(order);
+  if (ranks === undefined) {
+    ranks = new Uint32Array(order.ids.length);
+    for (let rank = 0; rank < ranks.length; rank++) ranks[order.ids[rank]!] = rank;
+    places.set(order, ranks);
+  }
+  return ranks;
+}
+
 function comesFirst(a: { id: number; score: number }, id: number, score: number): boolean {
   return a.score > score || (a.score === score && a.id < id);
 }

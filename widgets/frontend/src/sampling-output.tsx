@@ -6,8 +6,7 @@ import { useMemo } from "preact/hooks";
 import { barLength } from "./sampling-chart";
 import { NumberField } from "./sampling-field";
 import type { LiveSettings } from "./sampling-live";
-import { NEUTRAL, type Settings } from "./sampling-math";
-import { CONTROLS, nameSetting, parseMaxTokens, parseSeed, type SamplingWords } from "./sampling-settings";
+import { describeSettings, parseMaxTokens, parseSeed } from "./sampling-settings";
 import { describeRun, isBusy, type Step, type Stream } from "./sampling-stream";
 import { formatProbability } from "./sampling-words";
 import {
@@ -181,14 +180,4 @@ function StepTip({ step }: { step: Step }): JSX.Element {
       ))}
     </div>
   );
-}
-
-/** Only what is not neutral: "temperature 0.80 · top-p 0.95 · seed 7". */
-function describeSettings(settings: Partial<Settings>, words: SamplingWords): string {
-  const parts = CONTROLS.flatMap(({ key }) => {
-    const value = settings[key];
-    return typeof value === "number" && value !== NEUTRAL[key] ? [nameSetting(key, value, words)] : [];
-  });
-  if (typeof settings.seed === "number") parts.push(`${words.seed} ${settings.seed}`);
-  return parts.length === 0 ? words.withoutFilters : parts.join(" · ");
 }

@@ -10,6 +10,8 @@ export type Row =
   | { kind: "impossible"; count: number };
 
 export const ROWS = 14;
+const PINNED_ROWS = 3;
+const NAMED = 64; // as many of the likeliest have names
 const CUT_ROWS = 6; // for the first tokens of all cuts together, at most three each
 const KEPT_ROWS = 4;
 
@@ -61,5 +63,20 @@ export function layRows(distribution: Distribution, named: (id: number) => boole
     for (let rank = cut.from; rank < cut.from + shownCut[i]!; rank++) push(rank, false);
   });
   if (distribution.impossible > 0) out.push({ kind: "impossible", count: distribution.impossible });
+  return out;
+}
+
+export type TokenRow = Extract<Row, { kind: "token" }>;
+
+/** The likeliest of a pinned distribution that `rows` do not show, as they are now; as many under any settings. */
+export function layPinned(rows: readonly Row[], now: Distribution, pinned: Distribution): TokenRow[] {
+  const shown = new Set(rows.flatMap((row) => (row.kind === "token" ? [row.id] : [])));
+  const out: TokenRow[] = [];
+  for (let was = 0; was < Math.min(NAMED, pinned.size) && out.length < PINNED_ROWS; was++) {
+    const id = pinned.id(was);
+    if (shown.has(id)) continue;
+    const rank = now.rank(id);
+    out.push({ kind: "token", rank, id, probability: now.probability(rank), kept: rank < now.kept });
+  }
   return out;
 }

@@ -171,6 +171,16 @@ export function nameCut(filter: Filter, settings: Settings, words: SamplingWords
 }
 
 /** A setting and its value: "temperature 0.80". */
-export function nameSetting(key: Knob, value: number, words: SamplingWords): string {
+function nameSetting(key: Knob, value: number, words: SamplingWords): string {
   return `${words.knobs[key].label} ${CONTROL_OF.get(key)!.format(value, words)}`;
+}
+
+/** Only what is not neutral: "temperature 0.80 · top-p 0.95 · seed 7". */
+export function describeSettings(settings: Partial<Settings>, words: SamplingWords): string {
+  const parts = CONTROLS.flatMap(({ key }) => {
+    const value = settings[key];
+    return typeof value === "number" && value !== NEUTRAL[key] ? [nameSetting(key, value, words)] : [];
+  });
+  if (typeof settings.seed === "number") parts.push(`${words.seed} ${settings.seed}`);
+  return parts.length === 0 ? words.withoutFilters : parts.join(" · ");
 }

@@ -2,13 +2,15 @@
 
 import type { JSX } from "preact";
 import { type ChartProps, labelOf } from "./sampling-chart";
-import { nameCut } from "./sampling-settings";
-import { NumberTable, samplingWords, useWords, visible } from "./shared";
+import type { Distribution } from "./sampling-math";
+import { nameCut, type SamplingWords } from "./sampling-settings";
+import { formatChange } from "./sampling-words";
+import { type Column, NumberTable, samplingWords, useWords, visible } from "./shared";
 
 const MOST_ROWS = 200;
 
 /** A table of the likeliest tokens that have names, those that were cut included. */
-export function ProbabilityTable({ distribution, settings, labels }: ChartProps): JSX.Element {
+export function ProbabilityTable({ distribution, settings, labels, pinned }: ChartProps): JSX.Element {
   const words = useWords(samplingWords);
   const possible = distribution.size - distribution.impossible;
   let rows = 0;
@@ -33,8 +35,19 @@ export function ProbabilityTable({ distribution, settings, labels }: ChartProps)
       columns={[
         { head: words.probabilityHead, cell: (rank) => distribution.probability(rank).toPrecision(4) },
         { head: words.cutHead, cell: cutBy, kind: "words" },
+        ...(pinned === null ? [] : compared(distribution, pinned, words)),
       ]}
       rows={rows}
     />
   );
+}
+
+/** What tokens were drawn with in what is pinned, and by how much that changed. */
+function compared(now: Distribution, pinned: Distribution, words: SamplingWords): Column[] {
+  const before = (rank: number): number => pinned.chance(now.id(rank));
+  const change = (rank: number): number => (rank < now.kept ? now.probability(rank) : 0) - before(rank);
+  return [
+    { head: words.pinnedHead, cell: (rank) => before(rank).toPrecision(4) },
+    { head: words.changeHead, cell: (rank) => formatChange(change(rank)) },
+  ];
 }

@@ -11,6 +11,12 @@ export function formatProbability(p: number): string {
   return p.toExponential(0).replace("-", "−");
 }
 
+/** A change with its sign: +0.21, −0.0044, 0. */
+export function formatChange(change: number): string {
+  if (change === 0) return "0";
+  return `${change < 0 ? "−" : "+"}${formatProbability(Math.abs(change))}`;
+}
+
 /** A share of the mass: 3.1 %, 0.02 %, less than 0.01 %. */
 export function formatShare(share: number, words: Words<typeof sharedWords>): string {
   const percent = share * 100;

@@ -12,7 +12,7 @@ import { Bench, Generation } from "./sampling-output";
 import { readSamplingView, type SamplingPicture, type State } from "./sampling-picture";
 import { Stream } from "./sampling-stream";
 import { ProbabilityTable } from "./sampling-table";
-import { mountPanel, Panel, samplingWords, useModel, usePicture, useWords } from "./shared";
+import { mountPanel, Panel, samplingWords, useModel, usePicture, usePinned, useWords } from "./shared";
 
 const LONGEST = 1000; // as SamplingPanel.generate in Python
 
@@ -31,6 +31,9 @@ function SamplingPanel(): JSX.Element {
   const under = useComputed(() => tryUnder(read.value.picture, live.shown.value));
   const good = useRef<Distribution | null>(null);
   const { picture, fault } = read.value;
+  const kept = usePinned("sampling", readSamplingView);
+  const before = useComputed(() => tryUnder(kept.value, live.shown.value).distribution).value;
+  const labels = useComputed(() => named(read.value.picture, kept.value)).value;
   // Settings that no distribution can follow leave the last bars standing.
   good.current = under.value.distribution ?? (picture === null ? null : good.current);
   const now = good.current;
@@ -50,14 +53,14 @@ function SamplingPanel(): JSX.Element {
     >
       {picture !== null && now !== null && (
         <>
-          <div class="explorer-sampling-columns">
+          <div class={`explorer-sampling-columns ${before === null ? "" : "is-compared"}`}>
             <div>
               <p class="explorer-sampling-facts">
                 <span>{words.possible(now.kept, now.size)}</span>
                 <span>{words.entropy(now.entropy.toFixed(2))}</span>
               </p>
-              <Chart distribution={now} settings={live.shown.value} labels={picture.labels} />
-              <ProbabilityTable distribution={now} settings={live.shown.value} labels={picture.labels} />
+              <Chart distribution={now} settings={live.shown.value} labels={labels} pinned={before} />
+              <ProbabilityTable distribution={now} settings={live.shown.value} labels={labels} pinned={before} />
             </div>
             <div>
               <Knobs live={live} vocabulary={now.size} refused={under.value.tooFar === null ? "" : words.penaltyTooFar(under.value.tooFar)} />
@@ -69,6 +72,11 @@ function SamplingPanel(): JSX.Element {
       )}
     </Panel>
   );
+}
+
+function named(picture: SamplingPicture | null, pinned: SamplingPicture | null): SamplingPicture["labels"] {
+  const own = picture?.labels ?? new Map();
+  return pinned === null ? own : new Map([...pinned.labels, ...own]);
 }
 
 /** `tooFar` is a repetition penalty that no distribution can follow. */

@@ -10,16 +10,20 @@ import {
   type CommonState,
   FaultCard,
   Panel,
+  TokenStrip,
   checkView,
   faultOf,
   mountPanel,
   useModel,
   usePicture,
+  samplingWords,
   sharedWords,
   useScope,
   useWords,
   workbenchWords,
 } from "./shared";
+import { NEUTRAL } from "./sampling-math";
+import { describeSettings, readSettings, sameSettings } from "./sampling-settings";
 
 interface State extends CommonState {
   panels: string[];
@@ -43,6 +47,7 @@ function Workbench(): JSX.Element {
   const count = picture?.tokens.length ?? 0;
   const panels = model.trait("panels").value ?? [];
 
+  // On the way down: panels let no key out.
   const onKeyDown = (event: KeyboardEvent): void => {
     const field = event.target instanceof HTMLElement && event.target.matches("input, textarea");
     if (field || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
@@ -51,7 +56,7 @@ function Workbench(): JSX.Element {
   };
 
   return (
-    <div class="explorer-bench" lang={language} onKeyDown={onKeyDown}>
+    <div class="explorer-bench" lang={language} onKeyDownCapture={onKeyDown}>
       <Panel
         name="workbench"
         title={words.title}
@@ -60,6 +65,7 @@ function Workbench(): JSX.Element {
           <>
             <Button label={words.undo} on={model.trait("can_undo").value} act={() => model.send({ type: "undo" })} />
             <Button label={words.redo} on={model.trait("can_redo").value} act={() => model.send({ type: "redo" })} />
+            <Button label={words.pin} title={words.pinMeaning} on={picture !== null} act={() => model.send({ type: "pin" })} />
             <Button
               label={words.code}
               on
@@ -73,6 +79,7 @@ function Workbench(): JSX.Element {
         fault={fault}
         keys={words.keys}
       >
+        <Pinned />
         <Edits />
         {code.value !== null && (
           <pre class="explorer-code" tabIndex={0} aria-label={words.pythonCode}>
@@ -91,16 +98,38 @@ function Workbench(): JSX.Element {
 
 interface ButtonProps {
   label: string;
+  title?: string;
   on: boolean;
   pressed?: boolean;
   act: () => void;
 }
 
-function Button({ label, on, pressed, act }: ButtonProps): JSX.Element {
+function Button({ label, title, on, pressed, act }: ButtonProps): JSX.Element {
   return (
-    <button type="button" class="explorer-button" disabled={!on} aria-pressed={pressed} onClick={act}>
+    <button type="button" class="explorer-button" title={title} disabled={!on} aria-pressed={pressed} onClick={act}>
       {label}
     </button>
+  );
+}
+
+/** What was pinned: its prompt, its edits and its settings, with a way to let go of it. */
+function Pinned(): JSX.Element | null {
+  const model = useModel<State>();
+  const words = useWords(workbenchWords);
+  const settingWords = useWords(samplingWords);
+  const pinned = model.trait("pinned").value ?? null;
+  if (pinned === null) return null;
+  const settings = readSettings(pinned.settings);
+  return (
+    <section class="explorer-pinned" aria-label={words.pinned}>
+      <span class="explorer-mark">{words.pinned}</span>
+      <TokenStrip label={words.pinnedTokens} tokens={pinned.tokens} />
+      {pinned.edits.map((edit, number) => (
+        <code key={number}>{edit}</code>
+      ))}
+      {!sameSettings(settings, NEUTRAL) && <span>{describeSettings(settings, settingWords)}</span>}
+      <Button label={words.unpin} on act={() => model.send({ type: "unpin" })} />
+    </section>
   );
 }
 

@@ -105,6 +105,7 @@ export function common(changes: Partial<CommonState> = {}): CommonState {
     language: "",
     can_undo: false,
     can_redo: false,
+    pinned: null,
   } as const;
   return { title: "", text: "a b", embedded: false, about, status, view: {}, ...shared, edits: [], ...changes };
 }

@@ -4,12 +4,24 @@
  */
 
 import type { HostModel } from "./model";
+import type { WireToken } from "./wire";
 
 /** One change to a pass. What holds a tensor has no plain values; it goes back to Python by its number. */
 export interface WireEdit {
   number: number;
   label: string;
   edit: Record<string, unknown> | null;
+}
+
+/** What was pinned, to be shown beside what is shown now; see `Pinned` in Python. */
+export interface WirePinned {
+  text: string;
+  /** In words. */
+  edits: string[];
+  settings: Record<string, number | null>;
+  tokens: WireToken[];
+  /** What panels drew, each under the name of its kind: their `view` as it was then. */
+  pictures: Record<string, unknown>;
 }
 
 /** The traits of `Exploration`, the same names as in Python. */
@@ -26,6 +38,7 @@ export interface SharedState {
   language: "" | "en" | "zh";
   can_undo: boolean;
   can_redo: boolean;
+  pinned: WirePinned | null;
 }
 
 /** Their names, with those whose form a panel knows. */
@@ -44,6 +57,7 @@ export const SHARED: ReadonlySet<string> = new Set([
   "language",
   "can_undo",
   "can_redo",
+  "pinned",
 ]);
 
 /** What this front end uses of the host, beside the model. Not every host has it. */

@@ -21,7 +21,7 @@
 export { type Chip, chips, tokenName, visible } from "./chips";
 export * from "./codec";
 export * from "./colors";
-export type { Host, SharedState, WireEdit } from "./exploration";
+export type { Host, SharedState, WireEdit, WirePinned } from "./exploration";
 export { FaultCard, faultOf } from "./fault";
 export * from "./geometry";
 export * from "./heatmap";
@@ -31,6 +31,7 @@ export { type HostModel, PanelModel, signalOf, write } from "./model";
 export { type PanelModule, mountPanel } from "./mount";
 export { type Column, NumberTable } from "./numbers";
 export { Panel, type PanelProps } from "./panel";
+export { usePinned } from "./pinned";
 export { Prompt } from "./prompt";
 export { type Note, type Said, inWords, keyOf } from "./said";
 export { type Picture, checkView, pictureOf, usePicture } from "./picture";
