@@ -46,7 +46,7 @@ def panels(four: Notebook) -> Iterator[Notebook]:
         f"for panel in (attention, attribution, sampling, bench):\n    panel.text = {TEXT!r}\n"
         "bench.exploration.edits = [explorer.Ablate('layers.5.attn.z', heads=[1])]\n"
         "attention.selection = Selection(layer=24, heads=(4,))\n"
-        "for panel in (attention, attribution, sampling, bench):\n    panel.wait(120)"
+        "for panel in (attention, attribution, sampling, bench):\n    panel.wait(300)"
     )
     yield four
     four.watched.assert_clean()
