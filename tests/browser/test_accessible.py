@@ -79,6 +79,7 @@ def panels(four: Notebook) -> Iterator[Notebook]:
         "sampling.sampling = explorer.Sampling()\nbench.exploration.edits = ()\n"
         "for panel in (attention, attribution, sampling, bench):\n    panel.wait(300)"
     )
+    four.page.locator(".explorer-panel details").evaluate_all("all => all.forEach(one => { one.open = false; })")
     yield four
     four.watched.assert_clean()
 

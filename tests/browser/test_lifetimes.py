@@ -75,9 +75,7 @@ def words_of(panel: Locator) -> Locator:
     return panel.locator(".explorer-status").first
 
 
-def test_a_cell_that_is_run_fifty_times_leaves_one_panel(
-    jupyter: lab.Lab, open_page: Callable[..., Watched]
-) -> None:
+def test_a_cell_that_is_run_fifty_times_leaves_one_panel(jupyter: lab.Lab, open_page: Callable[..., Watched]) -> None:
     cells = (
         "before = snapshot(model.hf)['hooks']",
         f"Workbench(model, {_SHOWN})",
@@ -107,9 +105,7 @@ def test_a_cell_that_is_run_fifty_times_leaves_one_panel(
     notebook.watched.assert_clean()
 
 
-def test_a_page_that_is_loaded_again_shows_the_live_panels(
-    jupyter: lab.Lab, open_page: Callable[..., Watched]
-) -> None:
+def test_a_page_that_is_loaded_again_shows_the_live_panels(jupyter: lab.Lab, open_page: Callable[..., Watched]) -> None:
     notebook = made(jupyter, open_page, "reload", f"bars = SamplingPanel(model, {_SHOWN})\nbars")
     bars = notebook.page.locator(".explorer-sampling")
     expect(words_of(bars)).to_have_text(re.compile("^live"), timeout=LONG_MS)

@@ -48,6 +48,7 @@ def panels(four: Notebook) -> Iterator[Notebook]:
         "attention.selection = Selection(layer=24, heads=(4,))\n"
         "for panel in (attention, attribution, sampling, bench):\n    panel.wait(300)"
     )
+    four.page.locator(".explorer-panel details").evaluate_all("all => all.forEach(one => { one.open = false; })")
     yield four
     four.watched.assert_clean()
 
