@@ -77,8 +77,9 @@ def panels(four: Notebook) -> Iterator[Notebook]:
         "attention.selection = Selection(layer=24, heads=(4,))\n"
         "attribution.against = None\nattribution.target = None\nattribution.method = 'input_x_gradient'\n"
         "sampling.sampling = explorer.Sampling()\nbench.exploration.edits = ()\n"
-        "for panel in (attention, attribution, sampling, bench):\n    panel.wait(120)"
+        "for panel in (attention, attribution, sampling, bench):\n    panel.wait(300)"
     )
+    four.page.locator(".explorer-panel details").evaluate_all("all => all.forEach(one => { one.open = false; })")
     yield four
     four.watched.assert_clean()
 

@@ -44,10 +44,12 @@ def panels(four: Notebook) -> Iterator[Notebook]:
     """Each panel and a workbench, with one text."""
     four.run(
         f"for panel in (attention, attribution, sampling, bench):\n    panel.text = {TEXT!r}\n"
+        "sampling.sampling = explorer.Sampling(top_k=30_000, min_p=0.96)\n"
         "bench.exploration.edits = [explorer.Ablate('layers.5.attn.z', heads=[1])]\n"
         "attention.selection = Selection(layer=24, heads=(4,))\n"
-        "for panel in (attention, attribution, sampling, bench):\n    panel.wait(120)"
+        "for panel in (attention, attribution, sampling, bench):\n    panel.wait(300)"
     )
+    four.page.locator(".explorer-panel details").evaluate_all("all => all.forEach(one => { one.open = false; })")
     yield four
     four.watched.assert_clean()
 
