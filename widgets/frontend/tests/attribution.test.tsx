@@ -215,7 +215,7 @@ describe("the methods", () => {
     const model = await mount();
     button("integrated gradients").click();
     expect(model.saves).toEqual([{ method: "integrated_gradients" }]);
-    const status = { ...common().status, progress: 0.45, progress_note: "integrated gradients" };
+    const status = { ...common().status, state: "working", progress: 0.45, progress_note: "integrated gradients" };
     model.arrive("status", status);
     await settled();
     expect(words()).toContain("integrated gradients: 45 %; input × gradient is shown until then");

@@ -15,8 +15,8 @@ const UNREAD = /^(class|style|role|type|id|for|lang|dir|data-.*|autocomplete|inp
 /** Two words in a row: a sentence, or a part of one. Single words are names of things. */
 const PHRASE = /[A-Za-z]{2,},? [A-Za-z]{2,}/;
 const WORD = /[A-Za-z]{2,}/;
-/** Of style sheets and class lists. */
-const STYLE = /explorer-|\bis-|var\(--|-gradient\(|\) left |\d(px|%)/;
+/** Of style sheets, class lists and selectors. */
+const STYLE = /explorer-|\bis-|var\(--|-gradient\(|\) left |\d(px|%)|:not\(/;
 /** Functions that take selectors. */
 const SELECTS = /^(matches|closest|querySelector(All)?)$/;
 /** The same in every language, or read by no person. */
