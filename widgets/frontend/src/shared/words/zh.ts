@@ -291,6 +291,23 @@ export const notes: Wordings = {
     `文本中的 ${listing(names, more)} 被读作特殊词元；设置 split_special_tokens=True 可按普通字符读取。`,
   unknown_pieces: ({ count, name }) => `有 ${whole(count)} 处不在词表中：模型看到的是 ${name}。`,
   dropped_characters: ({ names, more }) => `分词器丢弃了 ${listing(names, more)}：模型看不到，或看不完整。`,
+  specials_in_message: ({ names, more }) =>
+    `消息中的 ${listing(names, more)} 会被分词器读作特殊词元：在模型看来如同模板所写。若非有意，请删除。`,
+  lost_characters: ({ count }) =>
+    `文本中有 ${whole(count)} 个 \ufffd（U+FFFD），表示此前已丢失的字符：请检查读取文本时使用的编码。`,
+  hidden_characters: ({ names, more }) => `文本中有不可见字符：${listing(names, more)}。模型会读到它们；若非有意，请删除。`,
+  not_composed: () =>
+    "文本不是 Unicode 组合形式（NFC），而相同文字的组合形式会切成不同的词元；可用 unicodedata.normalize('NFC', text) 转换。",
+  vocabularies_differ: ({ tokenizer, model }) =>
+    `分词器有 ${whole(tokenizer)} 个词条，模型只有 ${whole(model)} 个：两者可能不匹配，超出模型范围的 id 会被拒绝。`,
+  context_nearly_full: ({ count, context }) =>
+    `提示词已占用上下文 ${tokens(context)}中的 ${whole(count)} 个，只剩 ${whole(context - count)} 个用于回答。`,
+  characters_in_pieces: ({ count }) => `有 ${whole(count)} 处文字被切成字节片段：词表中没有单个词元能表示它们。`,
+  adds_no_beginning: ({ name }) =>
+    `该分词器有起始词元 ${name}，但不会加在普通文本前。若模型训练时使用了起始词元，请在开头输入。`,
+  no_first_space: ({ bare, bare_id, inside, inside_id }) =>
+    `首词前没有空格：此处以“${bare}”（id ${bare_id}）开头，在句中则以“${inside}”（id ${inside_id}）开头。`,
+  text_changed: ({ names, more }) => `分词器在切分前会改写文本，模型读到的是：${listing(names, more)}。`,
   replaced_characters: ({ count }) => `有 ${whole(count)} 处无效文本已替换为 \ufffd。`,
   not_recorded: ({ layers }) => `以下各层的注意力没有记录：${layers.join("、")}。`,
   nan_weights: ({ layer }) => `第 ${layer} 层有非数值（NaN）的注意力权重，按 0 绘制。`,
