@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from explorer.record import Record
     from explorer.sampling import Distribution, NextToken, Sampling
     from explorer.saved import open_trace
+    from explorer.text_units import Unit
+    from explorer.token_alignment import Aligned, align
     from explorer.tokens import Token, Tokens
     from explorer.trace import Trace
 
 _HOME = {
     "Ablate": "edits",
+    "Aligned": "token_alignment",
     "Anatomy": "anatomy",
     "Apply": "edits",
     "Attribution": "attribution",
@@ -49,6 +52,8 @@ _HOME = {
     "Token": "tokens",
     "Tokens": "tokens",
     "Trace": "trace",
+    "Unit": "text_units",
+    "align": "token_alignment",
     "attach": "loading",
     "attention_difference": "difference",
     "load": "loading",
@@ -59,6 +64,7 @@ __version__ = "0.1.0"
 quieten()
 __all__ = [
     "Ablate",
+    "Aligned",
     "Anatomy",
     "Apply",
     "Attribution",
@@ -81,6 +87,8 @@ __all__ = [
     "Token",
     "Tokens",
     "Trace",
+    "Unit",
+    "align",
     "attach",
     "attention_difference",
     "load",

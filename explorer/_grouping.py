@@ -12,6 +12,7 @@ from explorer._pieces import Piece
 from explorer._utf8 import goes_on, is_whole, unfinished_end
 
 Span = tuple[int, int]
+Place = tuple[int, int]  # begin and end in a text, in code points
 Offsets = Sequence[tuple[int, int]]  # per token: begin and end in the typed text, in code points
 
 
@@ -52,10 +53,28 @@ def join_offsets(spans: Sequence[Span], pieces: Sequence[Piece], offsets: Offset
     return joined
 
 
+def without_trimmed_letters(
+    source: str, pieces: Sequence[Piece], spans: Sequence[Span], offsets: Offsets
+) -> list[tuple[int, int]]:
+    """Offsets with the letter that byte-level tokenizers trim from a word after a special token.
+
+    They take the space that they put in front of the word for a typed one, and its place off the word's.
+    """
+    mended = list(offsets)
+    covered = 0
+    for first, last in spans:
+        begin, end = min(o[0] for o in offsets[first:last]), max(o[1] for o in offsets[first:last])
+        word = spelt(pieces[first:last]).removeprefix(" ")
+        if covered < begin and len(word) == end - begin + 1 and source[begin - 1 : end] == word:
+            mended[first] = (begin - 1, mended[first][1])
+        covered = max(covered, end)
+    return mended
+
+
 def typed_texts(
     source: str, pieces: Sequence[Piece], spans: Sequence[Span], offsets: Offsets, typed: Sequence[bool]
-) -> tuple[list[str | None], str]:
-    """The characters of `source` that each span stands for, and those that the tokenizer removed.
+) -> tuple[list[str | None], list[Place | None], str]:
+    """The characters of `source` that each span stands for, where they stand, and those that the tokenizer removed.
 
     None stands for a span that has to be shown as what it spells: bytes that are no character, because the
     tokenizer lacks an entry for the others, or something that was not typed.
@@ -68,6 +87,7 @@ def typed_texts(
         typed: per token, whether it comes from the text (False: the tokenizer added it, as with [CLS]).
     """
     texts: list[str | None] = []
+    places: list[Place | None] = []
     uncovered: list[str] = []
     covered = 0
     begins = [min(o[0] for o in offsets[begin:end]) for begin, end in spans]
@@ -76,6 +96,7 @@ def typed_texts(
         name = pieces[first].name
         if not typed[first]:
             texts.append(name or "")
+            places.append(None)
             continue
         end = max(o[1] for o in offsets[first:last])
         while end < limit and unicodedata.combining(source[end]):  # an accent that the tokenizer stripped
@@ -85,10 +106,15 @@ def typed_texts(
         if not here and name is None and (space := spelt(group)) and space.isspace():
             # Offsets of white space may be trimmed away: it is what stands before that place, or else after it.
             if gap.isspace():
-                gap, here = "", gap
+                gap, here, begin = "", gap, covered
             elif (ahead := source[begin : begin + len(space)]) == space or (ahead.isspace() and space != " "):
                 here, end = ahead, begin + len(space)
         uncovered.append(gap)
+        spaced = name is None and _leads(spelt(group), gap, here)
+        start = begin - (len(gap) - len(gap.rstrip())) if spaced else begin
+        if name is None and spelt(group).isspace() and (not here.isspace() or begin < covered):
+            start = end = max(begin, covered)  # a space that the tokenizer put there
+        places.append((start, max(begin, end)))
         covered = max(covered, end)
         if name is not None:
             texts.append(_named(name, here))
@@ -100,7 +126,7 @@ def typed_texts(
     uncovered.append(source[covered:])
     # Some tokenizers place a piece beside what it stands for; a character that is spelt somewhere was not removed.
     known = set(spelt(pieces))
-    return texts, "".join(char for gap in uncovered for char in gap if not (char.isspace() or char in known))
+    return texts, places, "".join(char for gap in uncovered for char in gap if not (char.isspace() or char in known))
 
 
 def spelt(pieces: Sequence[Piece]) -> str:
@@ -112,9 +138,38 @@ def _typed(spelling: str, gap: str, here: str) -> str:
     """What to show for a span that spells `spelling`, stands `here` and follows the `gap` that no piece stands for."""
     if not spelling.strip():  # white space: as typed, or the space that the tokenizer put in front
         return here if here.isspace() else spelling
-    if here[0].isspace() or not any(char.isspace() for char in gap):
+    if not _leads(spelling, gap, here):
         return here
     return (spelling[: len(spelling) - len(spelling.lstrip())] or " ") + here
+
+
+def _leads(spelling: str, gap: str, here: str) -> bool:
+    """Whether white space in the `gap` before a word is shown as the word's leading space."""
+    return bool(spelling.strip() and here) and not here[0].isspace() and any(char.isspace() for char in gap)
+
+
+def spelt_places(
+    pieces: Sequence[Piece], spans: Sequence[Span], typed: Sequence[bool], ahead: int = 0
+) -> list[Place | None]:
+    """Where each span stands in the text that the pieces spell; None for what was not typed.
+
+    Args:
+        pieces: one per token.
+        spans: which tokens belong together.
+        typed: per token, whether it comes from the text.
+        ahead: characters that the pieces spell before the text begins.
+    """
+    places: list[Place | None] = []
+    at = -ahead
+    for begin, end in spans:
+        if not typed[begin]:
+            places.append(None)
+            continue
+        name = pieces[begin].name
+        data = b"".join(piece.data for piece in pieces[begin:end]) if name is None else name.encode()
+        start, at = at, at + len(data.decode("utf-8", "replace"))
+        places.append((max(0, start), max(0, at)))
+    return places
 
 
 def _named(name: str, here: str) -> str:

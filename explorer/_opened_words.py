@@ -78,11 +78,12 @@ def _tokens(said: Any, where: str, reader: Reader) -> Tokens:
     plain.mapping(said, at, known=("numbers", "texts", "kinds", "text", "source", "notes"))
     numbers = reader.tensor(said["numbers"], where, 2, integers=True)
     texts, kinds = _shown(said, at)
-    if numbers.shape != (len(texts), 4):
+    # Files of the first releases do not say where tokens stand in the text.
+    if numbers.shape not in ((len(texts), 4), (len(texts), 6)):
         raise reader.wrong(where, numbers)
     tokens = [
         Token(id, text, kind, group, part, parts)
-        for (id, group, part, parts), text, kind in zip(numbers.tolist(), texts, kinds, strict=True)
+        for (id, group, part, parts), text, kind in zip(numbers[:, :4].tolist(), texts, kinds, strict=True)
     ]
     begin = group = 0
     while begin < len(tokens):  # as `Tokens.groups` walks them: a size of 0 would never end
@@ -97,7 +98,17 @@ def _tokens(said: Any, where: str, reader: Reader) -> Tokens:
         raise Refused(f"{at} holds a negative token id.")
     source: str | None = plain.decoded(str | None, said["source"], at)
     notes: tuple[str, ...] = plain.decoded(tuple[str, ...], said["notes"], at)
-    return Tokens(tokens, plain.decoded(str, said["text"], at), source=source, notes=notes)
+    text: str = plain.decoded(str, said["text"], at)
+    return Tokens(tokens, text, source=source, notes=notes, places=_places(numbers, len(text), at))
+
+
+def _places(numbers: Tensor, length: int, at: str) -> list[tuple[int, int] | None] | None:
+    if numbers.shape[1] == 4 or (len(numbers) and bool((numbers[:, 4:] < 0).all())):
+        return None
+    places = numbers[:, 4:].tolist()
+    if not all((begin, end) == (-1, -1) or 0 <= begin <= end <= length for begin, end in places):
+        raise Refused(f"{at} has tokens that stand outside of its text.")
+    return [None if begin < 0 else (begin, end) for begin, end in places]
 
 
 def _shown(said: Mapping[str, Any], at: str) -> tuple[list[str], tuple[Kind, ...]]:

@@ -7,6 +7,7 @@ one is given), by the input embeddings. Every result carries the number that sho
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from explorer.edits import Edit, checked_edits
 from explorer.errors import Refused
 from explorer.gradient_memory import check_gradients
 from explorer.note import Note
+from explorer.text_units import By, units
 from explorer.tokens import Token, Tokens, labels, read_text
 
 if TYPE_CHECKING:
@@ -74,6 +76,37 @@ class Attribution:
                 "token": [token.text for token in self.tokens],
                 "score": self.scores.tolist(),
             }
+        )
+
+    def summed(self, by: By) -> pd.DataFrame:
+        """One row for each character or word of the prompt, with the sum of its tokens' scores.
+
+        What a word is, also where there are no spaces, is said in `explorer.text_units`. The sums have the total of the
+        scores: every token counts once, and one that nothing in the text stands for has a row of its own.
+
+        Args:
+            by: "character" or "word".
+
+        Returns:
+            text; first and last, the positions of its tokens; tokens, how many they are; score.
+
+        Raises:
+            Refused: `by` is something else, or where the tokens stand in the text is not known.
+        """
+        import pandas as pd
+
+        scores = self.scores.tolist()
+        return pd.DataFrame(
+            [
+                {
+                    "text": unit.text,
+                    "first": unit.positions.start,
+                    "last": unit.positions.stop - 1,
+                    "tokens": len(unit.positions),
+                    "score": math.fsum(scores[position] for position in unit.positions),
+                }
+                for unit in units(self.tokens, by)
+            ]
         )
 
     def __repr__(self) -> str:

@@ -134,9 +134,13 @@ def _all(kind: str, tensors: Mapping[str, Tensor], pool: Pool) -> dict[str, Any]
 
 def _tokens(tokens: Tokens, name: str, pool: Pool) -> dict[str, Any]:
     """A text's tokens: numbers as a tensor, since there may be a hundred thousand of them, and what is shown."""
-    numbers = [(token.id, token.group, token.part, token.parts) for token in tokens]
+    places = tokens.places
+    numbers = [
+        (token.id, token.group, token.part, token.parts, *((places and places[index]) or (-1, -1)))
+        for index, token in enumerate(tokens)
+    ]
     return {
-        "numbers": pool.add(name, torch.tensor(numbers, dtype=torch.int64).reshape(-1, 4)),
+        "numbers": pool.add(name, torch.tensor(numbers, dtype=torch.int64).reshape(-1, 6)),
         "texts": [token.text for token in tokens],
         "kinds": [token.kind for token in tokens],
         "text": tokens.text,

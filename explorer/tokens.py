@@ -20,14 +20,27 @@ import html
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from explorer import _notes as notes_about
 from explorer._encoding import encode
-from explorer._grouping import Span, join_bytes, join_offsets, spelt, typed_texts
+from explorer._grouping import (
+    Place,
+    Span,
+    join_bytes,
+    join_offsets,
+    spelt,
+    spelt_places,
+    typed_texts,
+    without_trimmed_letters,
+)
+from explorer._matching import matched
 from explorer._pieces import Piece, Pieces, pieces_of
 from explorer._utf8 import is_whole, well_formed
 from explorer._visible import is_control, visible, visible_bytes
+
+if TYPE_CHECKING:
+    from explorer.text_units import Unit
 
 __all__ = ["Kind", "Labels", "Token", "Tokens", "labels", "read_ids", "read_text", "well_formed"]
 
@@ -63,17 +76,28 @@ class Tokens(Sequence[Token]):
         text: the text itself: as typed, or what the ids spell where there were only ids.
         source: the typed text, well-formed; None where there were only ids.
         notes: sentences about what a reader might not expect, such as a doubled beginning-of-text token.
+        roles: per token, who says it in a conversation: "user", "assistant", ..., or "template" for what the chat
+            template wrote around the messages. None where the text is no conversation.
     """
 
-    __slots__ = ("_tokens", "notes", "source", "text")
+    __slots__ = ("_places", "_tokens", "notes", "roles", "source", "text")
 
     def __init__(
-        self, tokens: Iterable[Token], text: str, *, source: str | None = None, notes: Iterable[str] = ()
+        self,
+        tokens: Iterable[Token],
+        text: str,
+        *,
+        source: str | None = None,
+        notes: Iterable[str] = (),
+        places: Iterable[Place | None] | None = None,
+        roles: Iterable[str] | None = None,
     ) -> None:
         self._tokens = tuple(tokens)
+        self._places = None if places is None else list(places)
         self.text = text
         self.source = source
         self.notes = list(notes)
+        self.roles = None if roles is None else list(roles)
 
     @property
     def ids(self) -> list[int]:
@@ -90,6 +114,43 @@ class Tokens(Sequence[Token]):
             found.append(self._tokens[begin:end])
             begin = end
         return found
+
+    @property
+    def places(self) -> list[Place | None] | None:
+        """Per token, begin and end in `text` of what it stands for, in code points.
+
+        The pieces of a character all have its place. None for a token that nothing in the text stands for, such as one
+        that the tokenizer added; None altogether where the places cannot be told.
+        """
+        if self._places is None:
+            groups = self.groups
+            if "".join(group[0].text for group in groups) != self.text:
+                return None
+            self._places, at = [], 0
+            for group in groups:
+                self._places += [(at, at + len(group[0].text))] * len(group)
+                at += len(group[0].text)
+        return self._places
+
+    def characters(self) -> list[Unit]:
+        """The tokens, those that share a visible character together; see `explorer.text_units`.
+
+        Raises:
+            Refused: where the tokens stand in their text cannot be told.
+        """
+        from explorer.text_units import units
+
+        return units(self, "character")
+
+    def words(self) -> list[Unit]:
+        """The tokens, those of one word together; see `explorer.text_units` for what a word is.
+
+        Raises:
+            Refused: where the tokens stand in their text cannot be told.
+        """
+        from explorer.text_units import units
+
+        return units(self, "word")
 
     @overload
     def __getitem__(self, index: int) -> Token: ...
@@ -152,13 +213,18 @@ def read_text(
     read, typed = pieces.read(tokenizer, encoded.ids), encoded.typed
     spans = join_bytes(read)
     texts: list[str | None] | None = None
+    places: list[Place | None] | None = None
     dropped = ""
     if _spells(read, typed, " " + text):
         shown = [read[begin].name or spelt(read[begin:end]) for begin, end in spans]
         texts = _without_first_space(shown, read, spans)
-    elif encoded.offsets is not None and not _spells(read, typed, text):
-        spans = join_offsets(spans, read, encoded.offsets)
-        texts, dropped = typed_texts(text, read, spans, encoded.offsets, typed)
+        places = spelt_places(read, spans, typed, ahead=1)
+    elif _spells(read, typed, text):
+        places = spelt_places(read, spans, typed)
+    elif (offsets := encoded.offsets or matched(text, read, spans, typed)) is not None:
+        offsets = without_trimmed_letters(text, read, spans, offsets)
+        spans = join_offsets(spans, read, offsets)
+        texts, places, dropped = typed_texts(text, read, spans, offsets, typed)
     notes = [
         *notes_about.surrogates(replaced),
         *notes_about.beginning(tokenizer, encoded.ids, pieces.begins, typed),
@@ -166,7 +232,8 @@ def read_text(
         *notes_about.unknown(tokenizer, encoded.ids, typed),
         *notes_about.dropped(dropped),
     ]
-    return Tokens(_tokens(pieces, encoded.ids, read, spans, texts), text, source=text, notes=notes)
+    placed = None if places is None else _for_each_token(places, spans)
+    return Tokens(_tokens(pieces, encoded.ids, read, spans, texts), text, source=text, notes=notes, places=placed)
 
 
 def read_ids(tokenizer: Any, ids: Iterable[int]) -> Tokens:
@@ -185,10 +252,17 @@ def read_ids(tokenizer: Any, ids: Iterable[int]) -> Tokens:
         return Tokens(tokens, "".join(token.text for token in tokens))
     pieces = pieces_of(tokenizer)
     read = pieces.read(tokenizer, listed)
-    data = b"".join(piece.data if piece.name is None else piece.name.encode() for piece in read)
+    spans = join_bytes(read)
+    text = b"".join(piece.data if piece.name is None else piece.name.encode() for piece in read).decode(
+        "utf-8", "replace"
+    )
+    places = spelt_places(read, spans, [True] * len(read))
+    # Bytes that are no character could stand for another number of signs by themselves than among others.
+    known = not places or places[-1] is None or places[-1][1] == len(text)
     return Tokens(
-        _tokens(pieces, listed, read, join_bytes(read), None),
-        data.decode("utf-8", "replace"),
+        _tokens(pieces, listed, read, spans, None),
+        text,
+        places=_for_each_token(places, spans) if known else None,
         notes=notes_about.beginning(tokenizer, listed, False, [True] * len(listed)),
     )
 
@@ -213,6 +287,12 @@ def labels(tokenizer: Any, ids: Iterable[int]) -> list[Token]:
     return [_label(pieces, id, piece) for id, piece in zip(listed, pieces.read(tokenizer, listed), strict=True)]
 
 
+def spelled(tokenizer: Any, ids: Iterable[int]) -> list[bytes | None]:
+    """The bytes that each id stands for; None for special tokens and ids that the tokenizer does not know."""
+    listed = _listed(ids)
+    return [piece.data if piece.name is None else None for piece in pieces_of(tokenizer).read(tokenizer, listed)]
+
+
 def _tokens(
     pieces: Pieces,
     ids: Sequence[int],
@@ -233,6 +313,10 @@ def _tokens(
             own: Kind = kind if kind == "special" or is_whole(read[index].data) else "byte"
             tokens.append(Token(ids[index], text, own, group, index - begin + 1, end - begin))
     return tokens
+
+
+def _for_each_token(places: Sequence[Place | None], spans: Sequence[Span]) -> list[Place | None]:
+    return [place for place, (begin, end) in zip(places, spans, strict=True) for _ in range(end - begin)]
 
 
 def _label(pieces: Pieces, id: int, piece: Piece) -> Token:
@@ -286,8 +370,9 @@ def _chip(group: Sequence[Token]) -> str:
     border = "border:1px solid" if token.kind == "special" else "border-bottom:1px solid"
     muted = ";opacity:.6" if token.kind in ("byte", "control") else ""
     parts = f"<sub>{len(group)}</sub>" if len(group) > 1 else ""
+    text = "␣" * len(token.text) if token.text.isspace() else token.text  # a chip of nothing but space is seen too
     title = html.escape(f"{', '.join(str(t.id) for t in group)} · {token.kind}", quote=True)
     return (
         f'<span title="{title}" style="{border};margin-right:3px;white-space:pre;unicode-bidi:isolate{muted}">'
-        f"{html.escape(token.text, quote=True)}{parts}</span>"
+        f"{html.escape(text, quote=True)}{parts}</span>"
     )

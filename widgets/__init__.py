@@ -7,6 +7,7 @@ from widgets.attribution import AttributionPanel
 from widgets.exploration import Exploration
 from widgets.sampling import SamplingPanel
 from widgets.selection import Selection
+from widgets.token import TokenPanel
 from widgets.workbench import Workbench
 
-__all__ = ["AttentionPanel", "AttributionPanel", "Exploration", "SamplingPanel", "Selection", "Workbench"]
+__all__ = ["AttentionPanel", "AttributionPanel", "Exploration", "SamplingPanel", "Selection", "TokenPanel", "Workbench"]

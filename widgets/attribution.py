@@ -99,6 +99,7 @@ class AttributionPanel(Panel):
         picture: dict[str, Any] = {
             "request": number,
             "tokens": wire.tokens(text),
+            "units": wire.units(text),
             "notes": [*self._notes(text), *notes],
             "next": [
                 {**wire.token(token), "probability": float(probability)}

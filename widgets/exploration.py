@@ -13,6 +13,7 @@ from typing import Any
 import traitlets
 
 from explorer import Model, Refused, Tokens, Trace
+from explorer.chat_roles import chat_roles
 from explorer.saved import SavedTrace
 from explorer.sites import chosen_stack
 from explorer.tokens import well_formed
@@ -60,7 +61,7 @@ class Exploration(Shared, Connected):
     def __init__(self, model: Model | Trace, text: str | None = None, **state: Any) -> None:
         self.source = _source_of(model)
         self._replaced = ("", 0)
-        self._tokens: tuple[tuple[str, bool], Tokens] | None = None
+        self._tokens: tuple[tuple[Any, ...], Tokens] | None = None
         self._history = History()
         self._quiet = 0
         self._saying = False
@@ -104,10 +105,14 @@ class Exploration(Shared, Connected):
         Raises:
             Refused: the model cannot read it.
         """
-        wanted = (self.text, self.special_tokens)
-        if self._tokens is None or self._tokens[0] != wanted:
-            self._tokens = (wanted, self.source.tokens(*wanted))
-        return self._tokens[1]
+        wanted = (self.text, self.special_tokens, self.messages)
+        known = self._tokens
+        if known is None or known[0] != wanted:
+            tokens = self.source.tokens(*wanted[:2])
+            if wanted[2]:
+                tokens.roles = chat_roles(self.source.facts.tokenizer, wanted[2], tokens)
+            known = self._tokens = (wanted, tokens)
+        return known[1]
 
     def trace(self) -> Trace:
         """What one pass over the text, under the edits, records; run once, however many ask.

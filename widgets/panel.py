@@ -17,7 +17,7 @@ from widgets.exploration import Exploration
 from widgets.pace import Pace, Progress
 from widgets.pinned import Pinned
 from widgets.shared import SHARED, Shared
-from widgets.worker import Job
+from widgets.worker import Job, Worker
 
 
 class Panel(Shared, Connected):
@@ -76,7 +76,7 @@ class Panel(Shared, Connected):
     def _begin(self, exploration: Exploration, own: bool, traits: dict[str, Any]) -> None:
         facts = exploration.source.facts
         self._own = own
-        self._worker = exploration.source.worker()
+        self._worker = self._thread(exploration)
         self._number = 0
         self._before_refusal: dict[str, Any] | None = None
         self._ready = False
@@ -95,6 +95,10 @@ class Panel(Shared, Connected):
         self._worker.at_end(self._model_closed)
         self._ready = True
         self._request()
+
+    def _thread(self, exploration: Exploration) -> Worker:
+        """Where the panel's work is done: with all other passes of the model, one at a time."""
+        return exploration.source.worker()
 
     def wait(self, timeout: float | None = None) -> None:
         """Returns when everything that was asked for is shown, or was stopped.

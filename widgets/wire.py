@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from explorer import Token
+from explorer import Token, Tokens, text_units
+from explorer._visible import visible
 from explorer.note import Note
 
 # What the front end decodes; anything else is narrowed on purpose, so a width is never guessed there.
@@ -56,8 +57,24 @@ def token(piece: Token) -> dict[str, Any]:
 
 
 def tokens(pieces: Iterable[Token]) -> list[dict[str, Any]]:
-    """Tokens of one text, in order."""
-    return [token(piece) for piece in pieces]
+    """Tokens of one text, in order; in a conversation each with its role."""
+    roles = getattr(pieces, "roles", None)
+    if roles is None:
+        return [token(piece) for piece in pieces]
+    return [{**token(piece), "role": role} for piece, role in zip(pieces, roles, strict=True)]
+
+
+def units(pieces: Tokens) -> dict[str, list[dict[str, Any]]]:
+    """The characters and words of a text, each with its first and last token; empty where they cannot be told."""
+    if pieces.places is None:
+        return {}
+    return {
+        by: [
+            {"text": visible(unit.text), "first": unit.positions.start, "last": unit.positions.stop - 1}
+            for unit in text_units.units(pieces, by)
+        ]
+        for by in text_units.BY
+    }
 
 
 def unit_bytes(weights: torch.Tensor) -> torch.Tensor:

@@ -161,6 +161,16 @@ def test_groups_of_tokens_that_never_end(forged: Forgery, path: Path, refused: C
     refused(forged.write(path), "groups|negative|not the ids")
 
 
+@pytest.mark.parametrize("place", [(0, 2**40), (3, 1), (-1, 2), (-7, -7)])
+def test_tokens_that_stand_outside_of_their_text(
+    forged: Forgery, path: Path, refused: Check, place: tuple[int, int]
+) -> None:
+    begin = forged.entries["tokens.0"]["data_offsets"][0] + 4 * 8  # after id, group, part and parts of the first
+    raw = b"".join(number.to_bytes(8, "little", signed=True) for number in place)
+    forged.data = forged.data[:begin] + raw + forged.data[begin + len(raw) :]
+    refused(forged.write(path), "outside of its text")
+
+
 def test_numbers_that_are_not_finite(forged: Forgery, path: Path, refused: Check) -> None:
     for word in ("NaN", "Infinity", "1e999"):
         forged.put("attention/layers.0.attn/scaling", "HERE")

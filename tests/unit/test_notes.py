@@ -16,6 +16,9 @@ from explorer import _notes
 from explorer._pieces import Piece
 from explorer.attribution import _in_words
 from explorer.note import Key, Note
+from explorer.token_cautions import remarks, warnings
+from explorer.tokens import read_text
+from tests import tiny_tokenizers as zoo
 from widgets import wire
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +47,22 @@ def _made() -> list[Note]:
     ]
 
 
-@pytest.mark.parametrize("note", _made(), ids=lambda note: str(note.key))
+def _cautions() -> list[Note]:
+    """One of each kind that the tokens of a text can give."""
+    begun, plain, lower = zoo.sentencepiece_bpe(), zoo.byte_level(), zoo.wordpiece()
+    said = read_text(plain, "a<|end|>")
+    said.roles = ["user"] * len(said)
+    return [
+        *warnings(said, plain),
+        *warnings(read_text(plain, "a\u202e \ufffde\u0301"), plain, vocabulary=len(plain) - 1, context=10),
+        *remarks(read_text(begun, "龍"), begun),
+        *remarks(read_text(begun, "龍龍"), begun),
+        *remarks(read_text(plain, "capital"), plain),
+        *remarks(read_text(lower, "The CAFÉ"), lower),
+    ]
+
+
+@pytest.mark.parametrize("note", [*_made(), *_cautions()], ids=lambda note: str(note.key))
 def test_a_note_says_what_the_fixtures_have(note: Note) -> None:
     assert wire.noted(note) in _TOLD
 

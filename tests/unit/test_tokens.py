@@ -176,6 +176,12 @@ def test_bytes_that_are_no_character_are_shown_as_bytes() -> None:
     assert read_ids(tokenizer, ids[:2]).text == "\ufffd"
 
 
+def test_a_word_after_a_special_token_keeps_its_first_letter() -> None:
+    tokens = read_text(zoo.byte_level_prefixed(), "a<|end|>The capital")
+    assert str(tokens).lstrip() == "a<|end|>The capital"
+    assert tokens.places == [(0, 0), (0, 1), (1, 8), (8, 11), (11, 19)]
+
+
 def test_normalised_text_is_shown_as_typed() -> None:
     assert described(read_text(zoo.byte_level_composing(), "e\u0301")) == ["e\u0301 byte 1/2", "e\u0301 byte 2/2"]
     shown = str(read_text(zoo.byte_level_lower(), "Paris  PARIS 中 é"))
@@ -253,7 +259,17 @@ def test_a_tokenizer_written_in_python_is_read_by_what_it_does(tmp_path: Any) ->
     tokenizer = BertJapaneseTokenizer(
         str(vocabulary), word_tokenizer_type="basic", subword_tokenizer_type="wordpiece", do_lower_case=True
     )
-    assert described(read_text(tokenizer, "unable A")) == ["[CLS] special", " un", "able", " a", "[SEP] special"]
+    assert described(read_text(tokenizer, "Unable A")) == ["[CLS] special", "Un", "able", " A", "[SEP] special"]
+    tokens = read_text(tokenizer, "x\u200bA UNÁBLE 中")
+    assert described(tokens) == [
+        "[CLS] special",
+        "[UNK]: x⟨U+200B⟩A special",
+        " UN",
+        "ÁBLE",
+        "[UNK]: 中 special",
+        "[SEP] special",
+    ]
+    assert tokens.places == [None, (0, 3), (3, 6), (6, 10), (11, 12), None]
 
 
 def test_a_python_sentencepiece_tokenizer(tmp_path: Any) -> None:
@@ -430,6 +446,10 @@ def test_ids_of_every_container() -> None:
 def test_text_of_another_type_is_named(wrong: Any) -> None:
     with pytest.raises(TypeError, match=type(wrong).__name__):
         read_text(zoo.byte_level(), wrong)
+
+
+def test_a_chip_of_spaces_is_seen() -> None:
+    assert ">␣␣␣</span>" in Tokens([Token(1, "   ", "text")], "   ")._repr_html_()
 
 
 def test_no_text_becomes_markup() -> None:

@@ -11,7 +11,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
-const PANELS = ["attention", "attribution", "sampling", "workbench"];
+const PANELS = ["attention", "attribution", "sampling", "token", "workbench"];
 const LIMIT_BYTES = 100 * 1024;
 // XML namespaces are names, not addresses: the browser never fetches them.
 const NAMESPACE_HOST = "www.w3.org";

@@ -37,7 +37,17 @@ export interface Result {
   baseline: Said;
 }
 
+/** A character or word, with its first and last token. */
+export interface Unit {
+  text: string;
+  first: number;
+  last: number;
+}
+
+export type Units = Partial<Record<"character" | "word", Unit[]>>;
+
 export interface AttributionView extends View {
+  units?: Units;
   next: NextChoice[];
   target: Choice;
   against: Choice | null;
@@ -60,6 +70,7 @@ export interface Scored extends Result {
 
 export interface AttributionPicture {
   tokens: WireToken[];
+  units: Units;
   next: NextChoice[];
   target: Choice;
   against: Choice | null;
@@ -84,7 +95,7 @@ export function readAttributionView(view: AttributionView): AttributionPicture {
     const result = view.results?.[key];
     if (result != null) results[key] = readResult(result, key, tokens);
   }
-  return { tokens, next: view.next, target: view.target, against: view.against ?? null, results, unavailable: String(view.unavailable ?? "") };
+  return { tokens, units: view.units ?? {}, next: view.next, target: view.target, against: view.against ?? null, results, unavailable: String(view.unavailable ?? "") };
 }
 
 function isChoice(raw: Partial<Choice> | null | undefined): raw is Choice {

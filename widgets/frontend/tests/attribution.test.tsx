@@ -197,6 +197,27 @@ describe("the map", () => {
     expect(tooltip()).toContain("1/3 +1.002/3 −0.503/3 +0.25");
   });
 
+  it("sums the scores by word where it is asked", async () => {
+    const units = {
+      character: ["When", " Mary", " to"].map((text, i) => ({ text, first: i, last: i })),
+      word: [
+        { text: "When Mary", first: 0, last: 1 },
+        { text: " to", first: 2, last: 2 },
+      ],
+    };
+    await mount(traits({}, { units }));
+    const details = el.querySelector<HTMLDetailsElement>(".explorer-numbers")!;
+    details.open = true;
+    details.dispatchEvent(new Event("toggle"));
+    await settled();
+    const rows = (): string[] =>
+      [...details.querySelectorAll("tbody tr")].map((row) => [...row.children].map((cell) => cell.textContent).join("|"));
+    expect(rows()).toHaveLength(3);
+    button("word").click();
+    await settled();
+    expect(rows()).toEqual(["0–1|When Mary|+3.59", "2| to|+0.31"]);
+  });
+
   it("has a table of the scores as its text", async () => {
     await mount(traits({}, { results: { input_x_gradient: FIRST, integrated_gradients: INTEGRATED } }));
     const details = el.querySelector<HTMLDetailsElement>(".explorer-numbers")!;

@@ -23,6 +23,11 @@ export function visible(text: string): string {
   });
 }
 
+/** What stands for text that is nothing but white space, one sign a character; `null` for any other text. */
+export function blankMarks(text: string): string | null {
+  return /^\s+$/u.test(text) ? text.replace(/\s/gu, (space) => (space === "\u00a0" ? "⍽" : "␣")) : null;
+}
+
 function joined(pieces: WireToken[]): string {
   const texts = pieces.map((token) => visible(token.text));
   // The pieces of one character either all carry the character or each carry their bytes.

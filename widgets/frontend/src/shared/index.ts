@@ -18,7 +18,7 @@
  * Style sheets begin with `@import "./shared/panel.css";` and keep every selector under `.explorer-panel`.
  */
 
-export { type Chip, chips, tokenName, visible } from "./chips";
+export { type Chip, blankMarks, chips, tokenName, visible } from "./chips";
 export * from "./codec";
 export * from "./colors";
 export type { Host, SharedState, WireEdit, WirePinned } from "./exploration";
@@ -40,7 +40,7 @@ export { type Size, useSize } from "./size";
 export { StatusLine, StatusWords, duration } from "./status";
 export { EchoRule, wellFormed } from "./text";
 export { type Theme, isDark, surfaceBehind, watchTheme } from "./theme";
-export { TokenStrip, type TokenStripProps } from "./tokens";
+export { TokenStrip, type TokenStripProps, roleName } from "./tokens";
 export { Tooltip, TooltipControl } from "./tooltip";
 export {
   type Area,
@@ -52,6 +52,7 @@ export {
   noteWords,
   samplingWords,
   sharedWords,
+  tokenWords,
   useWords,
   wordsOf,
   workbenchWords,

@@ -9,6 +9,16 @@ export interface Notes {
   specials_in_text: { names: string[]; more: number };
   unknown_pieces: { count: number; name: string };
   dropped_characters: { names: string[]; more: number };
+  specials_in_message: { names: string[]; more: number };
+  lost_characters: { count: number };
+  hidden_characters: { names: string[]; more: number };
+  not_composed: object;
+  vocabularies_differ: { tokenizer: number; model: number };
+  context_nearly_full: { count: number; context: number };
+  characters_in_pieces: { count: number };
+  adds_no_beginning: { name: string };
+  no_first_space: { bare: string; bare_id: number; inside: string; inside_id: number };
+  text_changed: { names: string[]; more: number };
   replaced_characters: { count: number };
   not_recorded: { layers: number[] };
   nan_weights: { layer: number };

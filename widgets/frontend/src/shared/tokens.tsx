@@ -1,9 +1,9 @@
 /** Text as a row of tokens, as the person typed it. */
 
 import { useSignal } from "@preact/signals";
-import { Component, type ComponentChildren, type JSX } from "preact";
+import { Component, type ComponentChildren, Fragment, type JSX } from "preact";
 import { useMemo, useRef } from "preact/hooks";
-import { type Chip, chips, tokenName } from "./chips";
+import { type Chip, blankMarks, chips, tokenName } from "./chips";
 import type { Swatch } from "./colors";
 import { useModel, useTooltip } from "./scope";
 import type { CommonState, WireToken } from "./wire";
@@ -126,15 +126,17 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
         }}
         onKeyDown={walk}
       >
-        {shown.map((chip) => (
-          <ChipView
-            key={chip.indices[0]}
-            chip={chip}
-            strip={props}
-            words={words}
-            hovered={hovered}
-            entry={chip.indices.includes(entry) ? entry : null}
-          />
+        {shown.map((chip, index) => (
+          <Fragment key={chip.indices[0]}>
+            <Role of={tokens[chip.indices[0]!]} after={tokens[(shown[index - 1]?.indices ?? [-1])[0]!]} />
+            <ChipView
+              chip={chip}
+              strip={props}
+              words={words}
+              hovered={hovered}
+              entry={chip.indices.includes(entry) ? entry : null}
+            />
+          </Fragment>
         ))}
       </div>
       {shown.length < all.length && (
@@ -144,6 +146,18 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
       )}
     </div>
   );
+}
+
+/** What a role is called; one of a template's own by the name it has there. */
+export function roleName(role: string | undefined, { roles }: Pick<Words<typeof sharedWords>, "roles">): string {
+  return Object.entries(roles).find(([known]) => known === role)?.[1] ?? role ?? "";
+}
+
+/** Who begins to speak at a token of a conversation. */
+function Role({ of: token, after }: { of: WireToken | undefined; after: WireToken | undefined }): JSX.Element | null {
+  const words = useWords(sharedWords);
+  if (!token?.role || token.role === "template" || token.role === after?.role) return null;
+  return <span class="explorer-role">{roleName(token.role, words)}</span>;
 }
 
 /** What there is to say about any token; all ids of a character in pieces. */
@@ -214,8 +228,14 @@ class ChipView extends Component<ChipProps> {
         </span>
       );
     };
+    const marks = blankMarks(chip.text);
     const text = (
-      <bdi class="explorer-text" dir="auto" lang="">
+      <bdi
+        class={marks === null ? "explorer-text" : "explorer-text is-space"}
+        dir="auto"
+        lang=""
+        data-marks={marks ?? undefined}
+      >
         {chip.text}
       </bdi>
     );

@@ -14,6 +14,8 @@ export interface WireToken {
   group: number;
   part: number;
   parts: number;
+  /** Who says it in a conversation; "template" for what the chat template wrote. */
+  role?: string;
 }
 
 /** A failure: one sentence for everybody, and the details for whoever unfolds them. */

@@ -55,6 +55,7 @@ export const shared: typeof en.shared = {
   token: (index) => `词元 ${index}`,
   position: (index) => `位置 ${index}`,
   id: (id) => `id ${id}`,
+  roles: { system: "系统", user: "用户", assistant: "助手", tool: "工具", template: "模板" },
   showAll: (count) => `显示全部 ${tokens(count)}`,
   rowsShown: (first, last, count) => `第 ${whole(first)}–${whole(last)} 行，共 ${whole(count)} 行`,
   columnsShown: (first, last, count) => `第 ${whole(first)}–${whole(last)} 列，共 ${whole(count)} 列`,
@@ -255,7 +256,63 @@ export const attribution: typeof en.attribution = {
   steps: (count) => `${count} 步`,
   asTable: "以表格显示分数",
   position: "位置",
-  token: "词元",
+  summedBy: "表中分数按",
+  by: { token: "词元", character: "字符", word: "词" },
+  byMeaning: {
+    token: "每行一个词元，同一字符的各片段分开列出",
+    character: "同一可见字符的所有词元分数之和",
+    word: "同一个词的所有词元分数之和；中文按单字计",
+  },
+};
+
+export const token: typeof en.token = {
+  title: "词元",
+  keys: [
+    ["← →", "在词元间移动"],
+    ["↑ ↓", "在表格各行间移动"],
+    ["Enter", "选中词元"],
+  ],
+  count: tokens,
+  countOf: (count, context) => `${whole(count)} / ${tokens(context)}`,
+  special: (count) => `其中特殊词元 ${whole(count)} 个`,
+  perCharacter: (count, ratio) => `${whole(count)} 个字符，平均每个 ${ratio} 词元`,
+  perWord: (count, ratio) => `${whole(count)} 个词，平均每个 ${ratio} 词元`,
+  addSpecial: "添加特殊词元",
+  adds: (names) => `此分词器会添加 ${names}`,
+  addsNone: "此分词器不会自动添加",
+  notAtHand: "与保存时一致；分词器不可用",
+  notes: "关于这些词元的说明",
+  warning: "警告",
+  remark: "说明",
+  compared: "两个分词器对同一文本的切分",
+  counted: (name, count) => `${name}：${tokens(count)}`,
+  agree: (same, all) => `${whole(all)} 组中有 ${whole(same)} 组在两边都是单个词元`,
+  table: "词元表",
+  columns: {
+    position: "位置",
+    text: "文本",
+    bytes: "字节",
+    kind: "类型",
+    piece: "片段",
+    character: "字符",
+    word: "词",
+    place: "原文范围",
+    role: "角色",
+  },
+  meanings: {
+    position: "在提示词中的位置，从 0 开始",
+    id: "在词表中的编号",
+    text: "显示的文本，包括前导空格",
+    bytes: "该词元对应的字节（十六进制）",
+    kind: "文本、特殊词元、字节片段或不可见字符",
+    piece: "一个字符被切成多个字节片段时，这是第几个",
+    character: "编号相同的词元属于同一个可见字符",
+    word: "编号相同的词元属于同一个词",
+    place: "在原文中的起止位置，按 Python 的字符计数",
+    role: "在对话中由谁说出",
+  },
+  kinds: { text: "文本", special: "特殊", byte: "字节", control: "不可见" },
+  added: "自动添加",
 };
 
 export const workbench: typeof en.workbench = {
@@ -291,6 +348,23 @@ export const notes: Wordings = {
     `文本中的 ${listing(names, more)} 被读作特殊词元；设置 split_special_tokens=True 可按普通字符读取。`,
   unknown_pieces: ({ count, name }) => `有 ${whole(count)} 处不在词表中：模型看到的是 ${name}。`,
   dropped_characters: ({ names, more }) => `分词器丢弃了 ${listing(names, more)}：模型看不到，或看不完整。`,
+  specials_in_message: ({ names, more }) =>
+    `消息中的 ${listing(names, more)} 会被分词器读作特殊词元：在模型看来如同模板所写。若非有意，请删除。`,
+  lost_characters: ({ count }) =>
+    `文本中有 ${whole(count)} 个 \ufffd（U+FFFD），表示此前已丢失的字符：请检查读取文本时使用的编码。`,
+  hidden_characters: ({ names, more }) => `文本中有不可见字符：${listing(names, more)}。模型会读到它们；若非有意，请删除。`,
+  not_composed: () =>
+    "文本不是 Unicode 组合形式（NFC），而相同文字的组合形式会切成不同的词元；可用 unicodedata.normalize('NFC', text) 转换。",
+  vocabularies_differ: ({ tokenizer, model }) =>
+    `分词器有 ${whole(tokenizer)} 个词条，模型只有 ${whole(model)} 个：两者可能不匹配，超出模型范围的 id 会被拒绝。`,
+  context_nearly_full: ({ count, context }) =>
+    `提示词已占用上下文 ${tokens(context)}中的 ${whole(count)} 个，只剩 ${whole(context - count)} 个用于回答。`,
+  characters_in_pieces: ({ count }) => `有 ${whole(count)} 处文字被切成字节片段：词表中没有单个词元能表示它们。`,
+  adds_no_beginning: ({ name }) =>
+    `该分词器有起始词元 ${name}，但不会加在普通文本前。若模型训练时使用了起始词元，请在开头输入。`,
+  no_first_space: ({ bare, bare_id, inside, inside_id }) =>
+    `首词前没有空格：此处以“${bare}”（id ${bare_id}）开头，在句中则以“${inside}”（id ${inside_id}）开头。`,
+  text_changed: ({ names, more }) => `分词器在切分前会改写文本，模型读到的是：${listing(names, more)}。`,
   replaced_characters: ({ count }) => `有 ${whole(count)} 处无效文本已替换为 \ufffd。`,
   not_recorded: ({ layers }) => `以下各层的注意力没有记录：${layers.join("、")}。`,
   nan_weights: ({ layer }) => `第 ${layer} 层有非数值（NaN）的注意力权重，按 0 绘制。`,
