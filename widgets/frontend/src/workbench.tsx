@@ -89,6 +89,7 @@ function Workbench(): JSX.Element {
   );
 }
 
+/** A button that asks Python. */
 interface ButtonProps {
   label: string;
   on: boolean;
@@ -97,8 +98,17 @@ interface ButtonProps {
 }
 
 function Button({ label, on, pressed, act }: ButtonProps): JSX.Element {
+  const live = useModel<State>().connected.value;
+  const { needsModel } = useWords(sharedWords);
   return (
-    <button type="button" class="explorer-button" disabled={!on} aria-pressed={pressed} onClick={act}>
+    <button
+      type="button"
+      class="explorer-button"
+      disabled={!on || !live}
+      title={live ? undefined : needsModel}
+      aria-pressed={pressed}
+      onClick={act}
+    >
       {label}
     </button>
   );
@@ -108,6 +118,7 @@ function Button({ label, on, pressed, act }: ButtonProps): JSX.Element {
 function Edits(): JSX.Element | null {
   const model = useModel<State>();
   const words = useWords(workbenchWords);
+  const { needsModel } = useWords(sharedWords);
   const edits = model.trait("edits").value ?? [];
   if (edits.length === 0) return null;
   return (
@@ -119,6 +130,8 @@ function Edits(): JSX.Element | null {
             type="button"
             class="explorer-button"
             aria-label={words.remove(edit.label)}
+            disabled={!model.connected.value}
+            title={model.connected.value ? undefined : needsModel}
             onClick={() => model.write({ edits: edits.filter((other) => other !== edit) })}
           >
             ×
