@@ -33,7 +33,7 @@ class Leaving:
     """What a panel adds to itself so that it can be taken along."""
 
     _pictures: tuple[str, ...] = ()
-    """Names of the pictures that `figure` draws, the usual one first."""
+    """Names of the pictures that `figure` draws, the usual one first and the one that says most at a glance last."""
 
     def save(
         self: Panel,
@@ -127,7 +127,7 @@ class Leaving:
         wanted = (number, self.selection, self.settings, getattr(self, "method", ""))
         if known is None or known[0] != wanted:
             try:
-                figure = self._drawing(self._pictures[0], _STILL_WIDTH)[0]
+                figure = self._drawing(self._pictures[-1], _STILL_WIDTH)[0]
             except ExplorerError:  # such as attribution without a model: the view itself says why
                 return {}
             figure.caption("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import zlib
@@ -182,3 +183,29 @@ def test_what_cannot_be_saved_is_named(attention: AttentionPanel, shared: Explor
         with pytest.raises(Refused, match=words):
             call()
     bench.close()
+
+
+def test_plain_viewers_get_words_and_the_picture_that_is_there(
+    panels: tuple[Panel, ...], sample: explorer.Model
+) -> None:
+    for panel in panels:
+        panel.wait()
+        shown = panel._repr_mimebundle_()
+        assert shown is not None
+        data = shown[0]
+        assert data["text/plain"] == f"{type(panel).__name__}(SmolLM2-135M-Instruct, {TEXT!r})"
+        assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == panel.model_id
+        picture = base64.b64decode(data["image/png"])
+        assert len(picture) <= 150_000
+        assert Image.open(io.BytesIO(picture)).width == 960
+        assert panel._repr_mimebundle_()[0]["image/png"] is data["image/png"]  # drawn once
+
+
+def test_no_picture_is_waited_for_and_none_kept_unasked(sampling: SamplingPanel, sample: explorer.Model) -> None:
+    plain = SamplingPanel(sampling.exploration, still=False)
+    plain.wait()
+    assert "image/png" not in plain._repr_mimebundle_()[0]
+    plain.still = True
+    plain.status = {**plain.status, "state": "working"}
+    assert "image/png" not in plain._repr_mimebundle_()[0]
+    plain.close()

@@ -148,8 +148,11 @@ async function show(): Promise<void> {
   const words = pageWords[language];
   document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
   place.after(colophon(page, words));
+  if (typeof DecompressionStream === "undefined") {
+    place.textContent = words.tooOld;
+    return;
+  }
   try {
-    if (typeof DecompressionStream === "undefined") throw new Error(words.tooOld);
     const bytes = await inflated(text("explorer-bytes"));
     const host = hostOf(page, modelsOf(page, bytes), loader(page, bytes));
     const root = await host.getWidget(REFERENCE + page.root);
