@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import traitlets
 
@@ -12,10 +13,17 @@ from explorer import Refused, Trace, control
 from explorer.anatomy import Stack
 from explorer.note import Note
 from widgets import wire
+from widgets.attention_page import all_heads
 from widgets.connection import asset, guarded
 from widgets.panel import Panel
 from widgets.selection import Selection
+from widgets.snapshot import PageLimits
 from widgets.worker import Job
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from widgets.paper import Paper
 
 # A thumbnail is 30 to 40 pixels wide on the screen; more cells than this could not be seen.
 _THUMBNAIL_CELLS = 32
@@ -24,6 +32,8 @@ _ALL_ROWS_UP_TO = 512
 _SAMPLED_ROWS = 64
 # A matrix of this many cells each way fills a screen; a longer prompt is shown in blocks.
 _MATRIX_CELLS = 256
+# On paper cells may be smaller.
+_PRINTED_CELLS = 512
 
 
 class AttentionPanel(Panel):
@@ -40,6 +50,8 @@ class AttentionPanel(Panel):
 
     _esm = asset("attention.js")
     _css = asset("attention.css")
+
+    _pictures = ("head", "heads")
 
     matrix = traitlets.Dict().tag(sync=True)
 
@@ -119,6 +131,60 @@ class AttentionPanel(Panel):
             "grid_max_error": 1 / 510,
             "queries_sampled": None if rows is None else len(rows),
         }
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets import drawings
+
+        trace, chosen = self._shown_trace(), self.selection
+        if what == "heads":
+            view = self.view
+            grid = np.frombuffer(view["grid"]["data"], np.uint8).reshape(view["grid"]["shape"]) / 255
+            return drawings.all_heads(width, grid, "Attention of all heads"), ""
+        layer, head = chosen.layer or 0, (chosen.heads or (0,))[0]
+        weights = trace.pattern(layer, heads=[head])[0, 0].float()
+        starts = wire.block_starts(len(trace), _PRINTED_CELLS)
+        note = ""
+        if len(starts) < len(trace):
+            weights = wire.pool_last(wire.pool_last(weights, len(starts)).T, len(starts)).T
+            note = f"Each cell is the largest of {starts[1]} x {starts[1]} weights"
+        words = [trace.tokens[start].text for start in starts]
+        title = f"Layer {layer}, head {head}: rows attend to columns"
+        return drawings.head_map(width, weights.cpu().numpy(), words, title), note
+
+    def _table(self) -> pd.DataFrame:
+        import pandas as pd
+
+        trace, chosen = self._shown_trace(), self.selection
+        layer, heads = chosen.layer or 0, list(chosen.heads or (0,))
+        weights = trace.pattern(layer, heads=heads)[0].float().cpu()
+        texts = np.array([token.text for token in trace.tokens], dtype=object)
+        head, query, key = (index.numpy() for index in torch.meshgrid(*map(torch.arange, weights.shape), indexing="ij"))
+        query, key = query.ravel(), key.ravel()
+        return pd.DataFrame(
+            {
+                "layer": layer,
+                "head": np.array(heads)[head.ravel()],
+                "query": query,
+                "query_token": texts[query],
+                "key": key,
+                "key_token": texts[key],
+                "weight": weights.reshape(-1).numpy(),
+            }
+        )
+
+    def _shown_trace(self) -> Trace:
+        if self._trace is None:
+            raise Refused("This panel was closed, and its trace with it.")
+        return self._trace
+
+    def _for_page(self, limits: PageLimits) -> tuple[dict[str, Any], str]:
+        trace, stack = self._trace, self.exploration.source.facts.anatomy.stack
+        if trace is None or stack is None:
+            return {}, ""
+        return all_heads(trace, stack, _missing(trace, stack), limits)
+
+    def _page_offer(self) -> str:
+        return ", carry fewer with layers=[...], or pool their maps with cells=256"
 
     def _show_matrix(self) -> None:
         """The chosen head's weights; where the trace has none, the sentence that says so until another is chosen."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 
@@ -19,7 +19,14 @@ from widgets.pace import spoken
 from widgets.panel import Panel
 from widgets.worker import Job
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from widgets.paper import Paper
+
 _NEXT_TOKENS = 12
+# On paper; of a longer prompt those with the strongest scores are drawn.
+_PRINTED_TOKENS = 48
 # Integration is repeated with more steps while the delta is above this share of the change it explains.
 _STEPS = (50, 200)
 _GOOD_DELTA = 0.05
@@ -49,6 +56,7 @@ class AttributionPanel(Panel):
     _drawn_from = (*Panel._drawn_from, "target", "against")
     _rank = 2
     _pinned_as = "attribution"
+    _pictures = ("scores",)
 
     method = traitlets.Enum(METHODS, default_value=METHODS[0]).tag(sync=True)
     target_text = traitlets.Unicode("").tag(sync=True)
@@ -132,6 +140,28 @@ class AttributionPanel(Panel):
 
     def _shown(self) -> dict[str, Attribution]:
         return dict(self.results)
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets import drawings
+
+        result = self._result()
+        scores = result.scores
+        strongest = sorted(scores.abs().topk(min(_PRINTED_TOKENS, len(scores))).indices.tolist())
+        note = "" if len(strongest) == len(scores) else f"The {len(strongest)} strongest of {len(scores)} tokens"
+        against = "" if result.against is None else f" and not {result.against.text!r}"
+        title = f"Why {result.target.text!r}{against}: {result.method.replace('_', ' ')}"
+        words = [result.tokens[index].text for index in strongest]
+        return drawings.signed_bars(width, scores[strongest].tolist(), words, title), note
+
+    def _table(self) -> pd.DataFrame:
+        return self._result().frame.assign(method=self._result().method)
+
+    def _result(self) -> Attribution:
+        """The chosen method's result, else the one that is shown in its place."""
+        shown = self.results.get(self.method) or next(iter(self.results.values()), None)
+        if shown is None:
+            raise Refused(str(self.view.get("unavailable") or "There are no scores yet."))
+        return shown
 
     def _refine(
         self,

@@ -14,13 +14,17 @@ from explorer.note import Note
 from widgets import wire
 from widgets.connection import Connected, described
 from widgets.exploration import Exploration
+from widgets.leaving import Leaving
 from widgets.pace import Pace, Progress
 from widgets.pinned import Pinned
 from widgets.shared import SHARED, Shared
 from widgets.worker import Job, Worker
 
+# Of the prompt, in a repr.
+_SHOWN = 60
 
-class Panel(Shared, Connected):
+
+class Panel(Leaving, Shared, Connected):
     """A live view of a model at work on a prompt.
 
     A panel shows an `Exploration`: its own, or one it shares with other panels. The shared traits (`text`, `selection`,
@@ -36,6 +40,8 @@ class Panel(Shared, Connected):
         status: what is true now: state, milliseconds of the last picture, a note, progress, an error.
         view: the last complete picture; it stays when a later request fails.
         embedded: whether a workbench shows the prompt, so that this panel need not.
+        still: whether a notebook also keeps a small picture, for viewers without widgets such as GitHub's. It is
+            made when the panel is shown, where its picture is complete by then: after `wait()`.
     """
 
     _draw: Callable[[Job, int], None]
@@ -52,6 +58,8 @@ class Panel(Shared, Connected):
     status = traitlets.Dict().tag(sync=True, to_json=wire.noted)
     view = traitlets.Dict().tag(sync=True, to_json=wire.noted)
     embedded = traitlets.Bool(False).tag(sync=True)
+
+    still = traitlets.Bool(True)
 
     def __init__(self, model: Model | Trace | Exploration, text: str | None = None, **traits: Any) -> None:
         if not isinstance(model, Model | Trace | Exploration):
@@ -123,6 +131,18 @@ class Panel(Shared, Connected):
         with self._traits_lock:
             if self._worker.cancel(self):
                 self._publish(status=self._status("stopped", ms=self.status.get("ms")))
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The view, and what viewers without widgets show: words, and a picture where one is there already."""
+        bundle = super()._repr_mimebundle_(**options)
+        if bundle is None:
+            return None
+        data, metadata = bundle
+        return {**data, **self._still(self._number)}, metadata
+
+    def __repr__(self) -> str:
+        prompt = self.text if len(self.text) <= _SHOWN else f"{self.text[:_SHOWN]}…"
+        return f"{type(self).__name__}({self._state_of.source.facts.name}, {prompt!r})"
 
     def close(self) -> None:
         """Closes the view and drops its work."""

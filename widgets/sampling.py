@@ -16,11 +16,15 @@ from widgets.panel import Panel
 from widgets.worker import Job
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from explorer import Model, NextToken, Step
+    from widgets.paper import Paper
 
 # Enough for every row the browser shows, also those around the line of a top-k of 50.
 _BARS = 64
 _LONGEST = 1000
+_PRINTED = 16
 _GENERATING = Note("generating", "generating")
 
 
@@ -40,6 +44,7 @@ class SamplingPanel(Panel):
     _drawn_from = (*Panel._drawn_from, "position")
     _rank = 0
     _pinned_as = "sampling"
+    _pictures = ("bars",)
 
     generated = traitlets.Dict().tag(sync=True, to_json=wire.noted)
 
@@ -108,6 +113,26 @@ class SamplingPanel(Panel):
 
     def _shown(self) -> NextToken | None:
         return self._row
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets import drawings
+
+        table = self._table().head(_PRINTED)
+        settings = ", ".join(f"{name} {value:g}" for name, value in self.settings.items() if value is not None)
+        title = f"Next token after {self.exploration.tokens[-1].text!r}"
+        columns = (table[name].tolist() for name in ("probability_before", "probability", "token"))
+        return drawings.share_bars(width, *columns, title), settings
+
+    def _table(self) -> pd.DataFrame:
+        """The likeliest next tokens before the settings: their probability then, and under the settings."""
+        import pandas as pd
+
+        row = self.exploration.trace().next_token(-1 if self.position is None else self.position)
+        table = row.top(_BARS)
+        under = row.under(self.sampling)
+        ids = table["id"].tolist()
+        columns = {"probability": under.probabilities[ids].tolist(), "kept": under.kept[ids].tolist()}
+        return pd.concat([table.rename(columns={"probability": "probability_before"}), pd.DataFrame(columns)], axis=1)
 
     @guarded
     def _message(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:

@@ -75,6 +75,9 @@ class Workbench(Panel):
             panel.stop()
         super().stop()
 
+    def _page_offer(self) -> str:
+        return "".join(dict.fromkeys(panel._page_offer() for panel in self.panels))
+
     def close(self) -> None:
         """Closes the panels too."""
         for panel in self.panels:

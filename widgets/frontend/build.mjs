@@ -12,6 +12,10 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const PANELS = ["attention", "attribution", "sampling", "token", "workbench"];
+// What a saved page is made of beside its panels.
+const PAGE = "host";
+// What BertViz's scripts stand on; it has no looks of its own.
+const CLASSIC = "classic";
 const LIMIT_BYTES = 100 * 1024;
 // XML namespaces are names, not addresses: the browser never fetches them.
 const NAMESPACE_HOST = "www.w3.org";
@@ -19,8 +23,9 @@ const NAMESPACE_HOST = "www.w3.org";
 const here = dirname(fileURLToPath(import.meta.url));
 const target = join(here, "..", "static");
 
-function sources(panel) {
-  return ["tsx", "css"].map((suffix) => join(here, "src", `${panel}.${suffix}`));
+function sources(name) {
+  const suffixes = name === CLASSIC ? ["ts"] : name === PAGE ? ["ts", "css"] : ["tsx", "css"];
+  return suffixes.map((suffix) => join(here, "src", `${name}.${suffix}`));
 }
 
 /** Every host that an absolute or protocol-relative address in `text` would reach. */
@@ -44,10 +49,11 @@ function problemsOf(file) {
 }
 
 async function main(asked) {
-  const unknown = asked.filter((name) => !PANELS.includes(name));
+  const known = [...PANELS, PAGE, CLASSIC];
+  const unknown = asked.filter((name) => !known.includes(name));
   if (unknown.length > 0)
-    throw new Error(`No panel is called ${unknown.join(", ")}; there are: ${PANELS.join(", ")}.`);
-  const panels = asked.length > 0 ? asked : PANELS;
+    throw new Error(`No panel is called ${unknown.join(", ")}; there are: ${known.join(", ")}.`);
+  const panels = asked.length > 0 ? asked : known;
   const missing = panels.flatMap(sources).filter((file) => !existsSync(file));
   if (missing.length > 0) throw new Error(`Source files are missing: ${missing.join(", ")}.`);
 
@@ -68,7 +74,7 @@ async function main(asked) {
 
   const problems = [];
   for (const panel of panels) {
-    for (const suffix of ["js", "css"]) {
+    for (const suffix of panel === CLASSIC ? ["js"] : ["js", "css"]) {
       const file = join(target, `${panel}.${suffix}`);
       const found = problemsOf(file);
       problems.push(...found.problems);

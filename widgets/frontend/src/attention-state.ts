@@ -1,5 +1,6 @@
 /** What AttentionPanel's traits hold, and the one map that is shown large. */
 
+import type { Carried } from "./attention-carried";
 import {
   type Cell,
   type CommonState,
@@ -46,6 +47,8 @@ export interface Matrix {
 export interface State extends CommonState {
   selection: Partial<Selection>;
   matrix: Partial<Matrix>;
+  /** In a saved page: the weights of all heads. */
+  carried?: Carried;
 }
 
 /** A decoded {@link AttentionView}. */

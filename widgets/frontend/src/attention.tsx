@@ -16,12 +16,14 @@ import {
   Legend,
   Panel,
   type Swatch,
+  attentionWords,
   blockOf,
   mountPanel,
   swatch,
   tableOf,
   useModel,
   useSize,
+  useWords,
   weightIndex,
 } from "./shared";
 
@@ -34,7 +36,8 @@ const KEYS: readonly KeyHelp[] = [
 
 function AttentionPanel(): JSX.Element {
   const model = useModel<State>();
-  const { picture, map, fault, share, selection } = useAttention();
+  const { picture, map, fault, share, selection, error } = useAttention();
+  const { toWithin, notCarried } = useWords(attentionWords);
   const hover = useSignal<Partial<Cell>>({});
   const hideFirst = useSignal(false);
   const body = useRef<HTMLDivElement>(null);
@@ -80,6 +83,7 @@ function AttentionPanel(): JSX.Element {
     return Array.from({ length: last - first }, (_, offset) => first + offset);
   };
   const asides = asideWords(picture, map, selection, hidden ? share : null);
+  if (error !== null) asides.push(toWithin(error.toFixed(4)));
   const beside = map !== null && listBeside(map.rows, map.cols, size.value.width);
 
   return (
@@ -128,7 +132,8 @@ function AttentionPanel(): JSX.Element {
           {asides.join(" · ")}
           {map !== null && !map.exact && typeof selection.layer === "number" && (
             <span class="is-late">
-              {asides.length > 0 && " · "}from the thumbnail; exact weights are being computed
+              {asides.length > 0 && " · "}
+              {model.saved === null ? "from the thumbnail; exact weights are being computed" : notCarried}
             </span>
           )}
         </>

@@ -56,6 +56,7 @@ export function Question({ picture, asked }: { picture: AttributionPicture; aske
               type="button"
               class="explorer-button"
               aria-pressed={role.value === key}
+              disabled={!model.connected.value}
               onClick={() => (role.value = key)}
             >
               {words.roles[key]}
@@ -83,7 +84,7 @@ interface ChoicesProps {
 function Choices({ picture, asked, role, choose, titleId }: ChoicesProps): JSX.Element {
   const model = useModel<State>();
   const words = useWords(attributionWords);
-  const { listed: inOneLine } = useWords(sharedWords);
+  const { listed: inOneLine, needsModel } = useWords(sharedWords);
   const row = useRef<HTMLDivElement>(null);
   const focused = useSignal<number | null>(null);
   const listed = withChosen(picture);
@@ -125,6 +126,8 @@ function Choices({ picture, asked, role, choose, titleId }: ChoicesProps): JSX.E
           class={`explorer-button ${choice.id === asked.against ? "is-against" : ""}`}
           aria-pressed={choice.id === asked.target}
           aria-label={inOneLine(describe(choice, asked, words))}
+          disabled={!model.connected.value}
+          title={model.connected.value ? undefined : needsModel}
           tabIndex={choice.id === reachable ? 0 : -1}
           onFocus={() => (focused.value = choice.id)}
           onClick={(event) => choose(choice.id, event.shiftKey ? "against" : role)}
@@ -160,6 +163,7 @@ function describe(choice: Listed, asked: Asked, words: AttributionWords): string
 function TypedTarget(): JSX.Element {
   const model = useModel<State>();
   const words = useWords(attributionWords);
+  const { needsModel } = useWords(sharedWords);
   const id = useDomId();
   const trait = model.trait("target_text");
   const error = String(model.trait("target_error").value ?? "");
@@ -184,7 +188,8 @@ function TypedTarget(): JSX.Element {
         value={draft.value ?? String(trait.value ?? "")}
         placeholder={words.typeOne}
         aria-label={words.explainAnother}
-        title={words.oneToken}
+        disabled={!model.connected.value}
+        title={model.connected.value ? words.oneToken : needsModel}
         aria-invalid={error !== ""}
         aria-describedby={error === "" ? undefined : id}
         onInput={(event) => (draft.value = event.currentTarget.value)}

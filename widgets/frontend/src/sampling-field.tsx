@@ -21,6 +21,7 @@ export interface NumberFieldProps<T> {
   /** What arrow up (+1) and down (-1) do; absent where they do nothing. */
   onStep?: ((direction: 1 | -1) => void) | undefined;
   placeholder?: string;
+  disabled?: boolean;
 }
 
 /** A text field for one number: Enter takes it, Escape gives the old one back, arrows step. */
@@ -79,6 +80,7 @@ export function NumberField<T>(props: NumberFieldProps<T>): JSX.Element {
         aria-invalid={problem !== ""}
         aria-describedby={problem === "" ? undefined : problemId}
         placeholder={props.placeholder}
+        disabled={props.disabled}
         value={draft.value ?? props.shown}
         onFocus={() => {
           draft.value ??= props.typed;

@@ -17,6 +17,7 @@ import {
   tokenName,
   TokenStrip,
   useDomId,
+  useModel,
   useWords,
   visible,
   type WireToken,
@@ -35,8 +36,9 @@ export interface BenchProps {
 /** Seed, length, and the button. */
 export function Bench({ live, stream, room }: BenchProps): JSX.Element {
   const words = useWords(samplingWords);
-  const { tokens } = useWords(sharedWords);
+  const { tokens, needsModel } = useWords(sharedWords);
   const notes = useWords(noteWords);
+  const connected = useModel().connected.value;
   const most = useSignal(AT_FIRST);
   const seedId = useDomId();
   const mostId = useDomId();
@@ -60,6 +62,7 @@ export function Bench({ live, stream, room }: BenchProps): JSX.Element {
           shown={seed === null ? "" : String(seed)}
           typed={seed === null ? "" : String(seed)}
           placeholder={words.noSeed}
+          disabled={!connected}
           parse={(typed) => parseSeed(typed, words)}
           onCommit={(value) => live.change({ seed: value })}
           onStep={(direction) => live.change({ seed: Math.max(0, (live.wanted.seed ?? -1) + direction) })}
@@ -71,6 +74,7 @@ export function Bench({ live, stream, room }: BenchProps): JSX.Element {
           id={mostId}
           shown={tokens(length)}
           typed={String(length)}
+          disabled={!connected}
           parse={(typed) => parseMaxTokens(typed, room, words)}
           onCommit={(value) => (most.value = value)}
           onStep={(direction) => (most.value = Math.max(1, Math.min(room, Math.min(most.peek(), room) + direction)))}
@@ -80,7 +84,8 @@ export function Bench({ live, stream, room }: BenchProps): JSX.Element {
         <button
           type="button"
           class={`explorer-button ${busy ? "" : "is-first"}`}
-          disabled={run.state === "stopping" || room === 0}
+          disabled={!connected || run.state === "stopping" || room === 0}
+          title={connected ? undefined : needsModel}
           onClick={() => (busy ? stream.stop() : generate())}
         >
           {busy ? words.stop : words.generate}

@@ -96,6 +96,7 @@ function Workbench(): JSX.Element {
   );
 }
 
+/** A button that asks Python. */
 interface ButtonProps {
   label: string;
   title?: string;
@@ -105,8 +106,17 @@ interface ButtonProps {
 }
 
 function Button({ label, title, on, pressed, act }: ButtonProps): JSX.Element {
+  const live = useModel<State>().connected.value;
+  const { needsModel } = useWords(sharedWords);
   return (
-    <button type="button" class="explorer-button" title={title} disabled={!on} aria-pressed={pressed} onClick={act}>
+    <button
+      type="button"
+      class="explorer-button"
+      disabled={!on || !live}
+      title={live ? title : needsModel}
+      aria-pressed={pressed}
+      onClick={act}
+    >
       {label}
     </button>
   );
@@ -137,6 +147,7 @@ function Pinned(): JSX.Element | null {
 function Edits(): JSX.Element | null {
   const model = useModel<State>();
   const words = useWords(workbenchWords);
+  const { needsModel } = useWords(sharedWords);
   const edits = model.trait("edits").value ?? [];
   if (edits.length === 0) return null;
   return (
@@ -148,6 +159,8 @@ function Edits(): JSX.Element | null {
             type="button"
             class="explorer-button"
             aria-label={words.remove(edit.label)}
+            disabled={!model.connected.value}
+            title={model.connected.value ? undefined : needsModel}
             onClick={() => model.write({ edits: edits.filter((other) => other !== edit) })}
           >
             ×

@@ -4,7 +4,7 @@
  */
 
 import { type ReadonlySignal, signal as makeSignal } from "@preact/signals";
-import { watchConnection } from "./connection";
+import { type SavedPage, watchConnection } from "./connection";
 import { SHARED } from "./exploration";
 import type { Theme } from "./theme";
 
@@ -21,6 +21,8 @@ export interface HostModel {
   send(content: unknown): void;
   /** What made the model, where the host is Jupyter. */
   readonly widget_manager?: unknown;
+  /** What was saved, where the host is a page that lives without a kernel. */
+  readonly saved?: SavedPage;
 }
 
 /**
@@ -58,6 +60,8 @@ export class PanelModel<S> {
   /** Whether the view's kernel is there, and whether a cell runs in it, as far as the host tells. */
   readonly connected: ReadonlySignal<boolean>;
   readonly busy: ReadonlySignal<boolean>;
+  /** What page the view stands in, where it is a saved one. */
+  readonly saved: SavedPage | null;
   readonly #host: HostModel;
   readonly #shared: HostModel;
   #settling: ReturnType<typeof setTimeout> | undefined;
@@ -81,6 +85,7 @@ export class PanelModel<S> {
     this.#host = host;
     this.#shared = shared ?? host;
     ({ connected: this.connected, busy: this.busy } = watchConnection(host, abort));
+    this.saved = host.saved ?? null;
     abort.addEventListener("abort", () => clearTimeout(this.#settling), { once: true });
   }
 

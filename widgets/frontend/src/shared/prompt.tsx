@@ -73,6 +73,8 @@ export function Prompt(): JSX.Element {
         dir="auto"
         lang=""
         spellcheck={false}
+        readOnly={!model.connected.value}
+        title={model.connected.value ? undefined : words.needsModel}
         autocomplete="off"
         placeholder={words.typePrompt}
         defaultValue={String(text.peek() ?? "")}

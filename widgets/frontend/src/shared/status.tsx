@@ -33,13 +33,18 @@ export function remaining(left: number | null | undefined, words: Words<typeof s
 }
 
 /** The dot and the words at the right of the title, with the model's name in the tooltip. */
-export function StatusWords({ status, broken }: { status: Partial<Status>; broken: boolean }): JSX.Element {
+export function StatusWords({ status, broken }: { status: Partial<Status>; broken: boolean }): JSX.Element | null {
   const panel = useModel<CommonState>();
   const words = useWords(sharedWords);
   const wordsOf = useStatusWords();
   const unanswered = useUnanswered();
   const about = panel.trait("about").value ?? {};
   const model = [about.name, about.dtype, about.device].filter((part) => part).join(" · ");
+  if (panel.saved !== null) {
+    // A workbench says it once for all its panels.
+    if (panel.trait("embedded").value === true) return null;
+    return <span class="explorer-status">{words.saved(panel.saved.model, panel.saved.date)}</span>;
+  }
   const told = (dot: string, text: string, why?: string, rest?: JSX.Element | null): JSX.Element => (
     <span class="explorer-status" title={model === "" ? undefined : model}>
       <i class={`explorer-dot is-${dot}`} aria-hidden="true" />

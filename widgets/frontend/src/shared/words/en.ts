@@ -50,6 +50,8 @@ export const shared = {
   whyCellRuns: "The kernel takes what you do here when the cell that runs now has ended.",
   gone: "no longer live: the kernel was restarted or is gone",
   runAgain: "Run the cell again to go on.",
+  saved: (model: string, date: string) => `saved page: ${model} · ${date}`,
+  needsModel: "This asks the model, which is not here; it works where the cell is run in a notebook.",
   progress: "Progress",
   promptTokens: "Tokens of the prompt",
   token: (index: number) => `token ${index}`,
@@ -92,6 +94,8 @@ export const attention = {
   blocks: (size: number) => `each cell is the largest of ${size} × ${size} weights`,
   sampled: (rows: number, all: number) => `thumbnails: sampled ${rows} of ${all} rows, exactly computed`,
   masked: "masked: it comes later",
+  toWithin: (error: string) => `in this page weights are within ${error}`,
+  notCarried: "from the thumbnail: this page does not carry this head's weights",
   largestInBlock: (weight: string, rows: number, cols: number) =>
     `${weight}, the largest in a block of ${rows} × ${cols}`,
   notANumber: "not a number",
@@ -343,4 +347,30 @@ export const workbench = {
   edits: "Edits",
   remove: (edit: string) => `Remove ${edit}`,
   notInside: "This panel cannot be shown inside another.",
+};
+
+/** Of a saved page: what stands around the panels. */
+export const page = {
+  saved: (date: string) => `Saved ${date}`,
+  limits: "What was computed is in this page and moves without a network; what would ask the model is greyed out.",
+  made: "What made this page",
+  tooOld: "This browser is too old to unpack the page; any from 2023 on can.",
+  broken: "This page is damaged and cannot be shown.",
+  facts: {
+    model: "Model",
+    source: "Source",
+    revision: "Revision",
+    weights: "Weights, SHA-256",
+    dtype: "Number type",
+    device: "Device",
+    kernel: "Attention kernel",
+    adapters: "Adapters",
+    tokens: "Tokens",
+    edits: "Edits",
+    seed: "Seed",
+    settings: "Sampling settings",
+    accuracy: "Accuracy",
+    versions: "Versions",
+    made: "Computed",
+  } as Readonly<Record<string, string>>,
 };

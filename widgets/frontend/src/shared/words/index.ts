@@ -27,6 +27,7 @@ export const samplingWords = { en: en.sampling, zh: zh.sampling };
 export const attributionWords = { en: en.attribution, zh: zh.attribution };
 export const attentionWords = { en: en.attention, zh: zh.attention };
 export const tokenWords = { en: en.token, zh: zh.token };
+export const pageWords = { en: en.page, zh: zh.page };
 export const workbenchWords = { en: en.workbench, zh: zh.workbench };
 /** Of what Python notes; its own words are the English ones. */
 export const noteWords: Area<Partial<Wordings>> = { en: {}, zh: zh.notes };

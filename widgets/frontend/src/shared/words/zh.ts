@@ -50,6 +50,8 @@ export const shared: typeof en.shared = {
   whyCellRuns: "当前单元格运行结束后，内核才会处理此处的操作。",
   gone: "已断开：内核已重启或已退出",
   runAgain: "重新运行该单元格即可继续。",
+  saved: (model, date) => `已保存的页面：${model} · ${date}`,
+  needsModel: "此操作需要模型，而这里没有；在笔记本中运行该单元格即可使用。",
   progress: "进度",
   promptTokens: "提示词的词元",
   token: (index) => `词元 ${index}`,
@@ -89,6 +91,8 @@ export const attention: typeof en.attention = {
   blocks: (size) => `每格为 ${size} × ${size} 个权重中的最大值`,
   sampled: (rows, all) => `缩略图：从 ${all} 行中抽取 ${rows} 行，均为精确计算`,
   masked: "已掩码：位置在后",
+  toWithin: (error) => `此页面中权重误差不超过 ${error}`,
+  notCarried: "来自缩略图：此页面不含该注意力头的权重",
   largestInBlock: (weight, rows, cols) => `${weight}，为 ${rows} × ${cols} 块中的最大值`,
   notANumber: "非数值（NaN）",
   headNotRead: "无法读取所选的注意力头。",
@@ -333,6 +337,31 @@ export const workbench: typeof en.workbench = {
   edits: "干预",
   remove: (edit) => `移除 ${edit}`,
   notInside: "此面板无法嵌入其他面板中显示。",
+};
+
+export const page: typeof en.page = {
+  saved: (date) => `保存于 ${date}`,
+  limits: "计算结果已包含在此页面中，断网也能操作；需要模型的控件为灰色。",
+  made: "此页面的来源",
+  tooOld: "此浏览器版本过旧，无法解压页面；2023 年以来的浏览器均可。",
+  broken: "此页面已损坏，无法显示。",
+  facts: {
+    model: "模型",
+    source: "来源",
+    revision: "版本",
+    weights: "权重 SHA-256",
+    dtype: "数值类型",
+    device: "设备",
+    kernel: "注意力内核",
+    adapters: "适配器",
+    tokens: "词元",
+    edits: "修改",
+    seed: "随机种子",
+    settings: "采样设置",
+    accuracy: "精度",
+    versions: "软件版本",
+    made: "计算时间",
+  },
 };
 
 const listing = (names: string[], more: number): string =>
