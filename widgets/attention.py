@@ -17,6 +17,7 @@ from widgets.panel import Panel
 from widgets.selection import Selection
 from widgets.worker import Job
 
+_READING = Note("reading_heads", "reading attention")
 # A thumbnail is 30 to 40 pixels wide on the screen; more cells than this could not be seen.
 _THUMBNAIL_CELLS = 32
 # Up to here thumbnails are made from every row; beyond, from this many rows, each computed exactly.
@@ -97,7 +98,7 @@ class AttentionPanel(Panel):
         side = len(wire.block_starts(length, _THUMBNAIL_CELLS))
         grid = torch.zeros(len(stack.layers), max(stack.heads), min(side, _THUMBNAIL_CELLS), side)
         for layer, heads in enumerate(stack.heads):
-            control.report(layer / len(stack.layers), "attention")
+            control.report(layer / len(stack.layers), _READING)
             if not heads or layer in missing:
                 continue
             pattern = trace.pattern(layer, queries=rows)[0]
