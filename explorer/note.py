@@ -28,6 +28,8 @@ Key = Literal[
     "against_is_likeliest",
     "generating",
     "integrating",
+    "reading_heads",
+    "on_request",
     "baseline",
     "stopped",
     "end_of_sequence",

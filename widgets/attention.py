@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from widgets.paper import Paper
 
+_READING = Note("reading_heads", "reading attention")
 # A thumbnail is 30 to 40 pixels wide on the screen; more cells than this could not be seen.
 _THUMBNAIL_CELLS = 32
 # Up to here thumbnails are made from every row; beyond, from this many rows, each computed exactly.
@@ -109,7 +110,7 @@ class AttentionPanel(Panel):
         side = len(wire.block_starts(length, _THUMBNAIL_CELLS))
         grid = torch.zeros(len(stack.layers), max(stack.heads), min(side, _THUMBNAIL_CELLS), side)
         for layer, heads in enumerate(stack.heads):
-            control.report(layer / len(stack.layers), "attention")
+            control.report(layer / len(stack.layers), _READING)
             if not heads or layer in missing:
                 continue
             pattern = trace.pattern(layer, queries=rows)[0]

@@ -129,10 +129,11 @@ class AttributionPanel(Panel):
         self.results = {METHODS[0]: result}
         asked = len(text) <= _SHORT_TOKENS or seconds <= _UNASKED_SECONDS or self.method == METHODS[1]
         if not asked:
-            picture["notes"].append(
+            sentence = (
                 f"Integrated gradients would take about {spoken(seconds)} for this prompt; choose them to have them "
                 "computed, or shorten the prompt."
             )
+            picture["notes"].append(Note("on_request", sentence, seconds=round(seconds)))
         self._publish(view={**picture, "results": self._results_on_the_wire()})
         self._integrate = lambda job: self._refine(job, picture, model, text, target, against, edits)
         if asked:

@@ -19,11 +19,12 @@ _IMPORTS = (
     "from ipywidgets.widgets import widget as registry\n"
     "from widgets import AttentionPanel, Exploration, SamplingPanel, Workbench\n"
     "from widgets.panel import Panel\n"
-    "from tests.conftest import snapshot\n"
     "model = explorer.load()\n"
     "def alive():\n"
     "    gc.collect()\n"
     "    return len([thing for thing in gc.get_objects() if isinstance(thing, Panel)])\n"
+    "def hooks():\n"
+    "    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.hf.modules())\n"
 )
 _SHOWN = "'The capital of France is'"
 # Runs a cell so many times, each after the one before.
@@ -77,14 +78,13 @@ def words_of(panel: Locator) -> Locator:
 
 def test_a_cell_that_is_run_fifty_times_leaves_one_panel(jupyter: lab.Lab, open_page: Callable[..., Watched]) -> None:
     cells = (
-        "before = snapshot(model.hf)['hooks']",
         f"Workbench(model, {_SHOWN})",
         f"shared = Exploration(model, {_SHOWN})\npanel = AttentionPanel(shared)\npanel.wait(120)\npanel",
         f"kept = SamplingPanel(model, {_SHOWN})",
         "kept",
     )
     notebook = made(jupyter, open_page, "again", *cells)
-    again = lambda times: [notebook.page.evaluate(_AGAIN, [index, times]) for index in (2, 3, 5)]  # noqa: E731
+    again = lambda times: [notebook.page.evaluate(_AGAIN, [index, times]) for index in (1, 2, 4)]  # noqa: E731
     state = "[alive(), len(registry._instances), len(get_comm_manager().comms)]"
     size = "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
     again(10)  # what is kept once for ever, such as compiled code, is there now
@@ -97,7 +97,7 @@ def test_a_cell_that_is_run_fifty_times_leaves_one_panel(jupyter: lab.Lab, open_
     assert first[0] == 6, "a workbench with three panels in it, one panel, and the one that a variable holds"
     assert notebook.page.evaluate(_MODELS) == comms
     assert notebook.value(size) < peak + 30_000, "kilobytes"
-    assert notebook.value("before == snapshot(model.hf)['hooks']")
+    assert notebook.value("hooks()") == 0
     expect(notebook.panels).to_have_count(6)
     kept = notebook.page.locator(".explorer-sampling").last
     kept.get_by_label("Prompt", exact=True).fill("The capital of Spain is")

@@ -19,7 +19,7 @@ from explorer import Sampling
 from explorer.attribution import attribute
 from tests.conftest import snapshot, tiny
 from tests.tiny_tokenizers import byte_level
-from widgets import AttentionPanel, AttributionPanel, Exploration, SamplingPanel, Workbench
+from widgets import AttentionPanel, AttributionPanel, Exploration, SamplingPanel, Selection, Workbench
 from widgets.pace import Pace, spoken
 from widgets.panel import Panel
 
@@ -100,7 +100,6 @@ def test_stop_ends_a_pass_before_its_next_layer_and_the_picture_stays(
 def test_stop_ends_gradients_after_the_pass_they_are_at(model: explorer.Model, held: Callable[[int], Held]) -> None:
     panel = AttributionPanel(model, "one two")
     panel.wait(MINUTE)
-    model.hf.model.layers[0].register_forward_pre_hook(hook := lambda *_: None)
     panel.text = "three four"
     panel.wait(MINUTE)
     complete = dict(panel.results)
@@ -114,7 +113,6 @@ def test_stop_ends_gradients_after_the_pass_they_are_at(model: explorer.Model, h
     assert pass_.later == 0
     assert panel.results == complete
     assert panel.status["state"] == "stopped"
-    assert hook is not None
     panel.close()
 
 
@@ -308,7 +306,7 @@ def test_after_any_walk_over_several_panels_the_last_request_is_shown(
             elif act == "again":
                 panel._request()
             else:
-                panel.selection = explorer_selection(number)
+                panel.selection = Selection(number % 3, (number % 4,))
             slots = [job.slot for job in worker._waiting]
             assert len(slots) == len(set(slots)), "one request waits in a slot, the newest"
         for index, panel in enumerate(panels):
@@ -327,9 +325,3 @@ def test_after_any_walk_over_several_panels_the_last_request_is_shown(
         panel.close()
     shared.close()
     assert snapshot(model.hf) == before
-
-
-def explorer_selection(number: int) -> Any:
-    from widgets import Selection
-
-    return Selection(number % 3, (number % 4,))

@@ -25,6 +25,8 @@ export interface Notes {
   against_is_likeliest: object;
   generating: object;
   integrating: object;
+  reading_heads: object;
+  on_request: { seconds: number };
   baseline: { kind: string; held: boolean };
   stopped: object;
   end_of_sequence: object;

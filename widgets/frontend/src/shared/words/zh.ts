@@ -400,6 +400,9 @@ export const notes: Wordings = {
   against_is_likeliest: () => "用来对比的词元现在就是概率最高的词元，因此只解释该词元本身。",
   generating: () => "正在生成",
   integrating: () => "积分梯度",
+  reading_heads: () => "正在读取注意力",
+  on_request: ({ seconds }) =>
+    `对此提示词计算积分梯度约需 ${seconds < 90 ? `${seconds} 秒` : `${Math.round(seconds / 60)} 分钟`}；选择该方法即开始计算，也可缩短提示词。`,
   baseline: ({ kind, held }) => `${kind === "zero" ? "零嵌入" : "平均嵌入"}${held ? "，首个词元保持不变" : ""}`,
   stopped: () => "已停止",
   end_of_sequence: () => "序列结束",
