@@ -8,7 +8,7 @@ import os
 
 import benchmarks
 
-_SECTIONS = ("peers", "memory", "patterns", "pictures", "loading", "forms")
+_SECTIONS = ("peers", "memory", "patterns", "pictures", "loading", "forms", "live")
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ from typing import Any
 from launcher import browsers
 from launcher.lab import is_root
 
-_FLAGS = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+FLAGS = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 # No page of a measurement reaches another machine.
-_CUT_OFF = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+CUT_OFF = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 _PATIENCE_MS = 300_000
 # The frame after the one that found the picture begins when that one has been laid out and painted.
 _WATCH = """
@@ -91,6 +91,20 @@ class PaintError(Exception):
     """No picture; the text says why."""
 
 
+def chrome() -> str:
+    """The path of this machine's Chrome or Chromium.
+
+    Raises:
+        PaintError: it has none that starts.
+    """
+    path = os.environ.get(browsers.VARIABLE) or next(
+        (name for name in browsers.candidates(sys.platform, os.environ) if browsers.works(name)), None
+    )
+    if path is None:
+        raise PaintError(f"no Chrome or Chromium was found; set {browsers.VARIABLE} to the path of one")
+    return path
+
+
 @contextmanager
 def painter(folder: Path) -> Iterator[Painter]:
     """A browser that shows pages of `folder`.
@@ -98,11 +112,7 @@ def painter(folder: Path) -> Iterator[Painter]:
     Raises:
         PaintError: this machine has no Chrome or Chromium that starts, or Playwright is missing.
     """
-    path = os.environ.get(browsers.VARIABLE) or next(
-        (name for name in browsers.candidates(sys.platform, os.environ) if browsers.works(name)), None
-    )
-    if path is None:
-        raise PaintError(f"no Chrome or Chromium was found; set {browsers.VARIABLE} to the path of one")
+    path = chrome()
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
@@ -112,7 +122,7 @@ def painter(folder: Path) -> Iterator[Painter]:
         address = undo.enter_context(_served(folder))
         playwright = undo.enter_context(sync_playwright())
         try:
-            browser = playwright.chromium.launch(executable_path=path, args=[*_FLAGS, _CUT_OFF, *sandbox])
+            browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, CUT_OFF, *sandbox])
         except Error as error:
             raise PaintError(f"{path} did not start: {error.message.splitlines()[0]}") from error
         undo.callback(browser.close)

@@ -7,9 +7,9 @@ between them, and two threads never see each other's wishes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Protocol
 
 from explorer.errors import Cancelled
@@ -54,6 +54,19 @@ def checkpoint(done: float | None = None) -> None:
         raise Cancelled("The work was stopped because a newer request came or stop was asked for.")
     if done is not None:
         controller.passing(done)
+
+
+def checkpoint_backward() -> Callable[[object], None]:
+    """A hook for a tensor that stops a backward pass at it, as `checkpoint` stops a pass before a layer.
+
+    Autograd runs what is on a GPU in threads of its own, which know nothing of the one that asked for it.
+    """
+    asked = copy_context()
+
+    def check(_gradient: object) -> None:
+        asked.copy().run(checkpoint)
+
+    return check
 
 
 def report(done: float, note: str = "") -> None:

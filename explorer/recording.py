@@ -248,11 +248,14 @@ def _counting(current: Session) -> Callable[[nn.Module, tuple[Any, ...], dict[st
 def _stopping(current: Session, path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
     layers = len(tuple(current.plan.stops))
 
-    def stop(_module: nn.Module, _args: tuple[Any, ...]) -> None:
+    def stop(_module: nn.Module, args: tuple[Any, ...]) -> None:
         runs = current.recording.runs
         passed = sum(runs.values())
         runs[path] = runs.get(path, 0) + 1
         control.checkpoint(min(1.0, passed / layers))
+        for value in args:
+            if isinstance(value, Tensor) and value.grad_fn is not None:
+                value.register_hook(control.checkpoint_backward())  # type: ignore[no-untyped-call]
 
     return stop
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
-from explorer import Attribution, Model, Refused, Tokens
+from explorer import Attribution, Model, Refused, Sampling, Tokens
 from explorer.attribution import METHODS, attribute
 from explorer.edits import Edit
 from explorer.note import Note
@@ -88,14 +88,19 @@ class AttributionPanel(Panel):
             self._publish(status=self._status("working", ms=self.status.get("ms"), progress=0.0))
             self._submit("refine", self._integrate, background=True)
 
-    def _draw(self, _job: Job, number: int) -> None:
+    def _request(self) -> None:
+        # At once, and not when the new picture's turn has come: the next tokens would wait for the pass it is at.
         self._worker.cancel(self, "refine")
+        super()._request()
+
+    def _draw(self, _job: Job, number: int) -> None:
         self._integrate = None
         trace, against = self.exploration.trace(), self.against
         text, edits = trace.tokens, trace.edits
         row = trace.next_token()
-        likeliest = row.top(_NEXT_TOKENS)
-        target = int(likeliest["id"].iloc[0]) if self.target is None else self.target
+        plain = row.under(Sampling())
+        likeliest = plain.likeliest(_NEXT_TOKENS)
+        target = likeliest[0] if self.target is None else self.target
         notes = []
         if self.target is None and against == target:  # the prompt changed; asking "why this and not this" is empty
             against = None
@@ -103,7 +108,7 @@ class AttributionPanel(Panel):
             notes = [Note("against_is_likeliest", sentence)]
         tokenizer = self.exploration.source.facts.tokenizer
         asked = [target] if against is None else [target, against]
-        names = labels(tokenizer, [*likeliest["id"].tolist(), *asked])
+        names = labels(tokenizer, [*likeliest, *asked])
         picture: dict[str, Any] = {
             "request": number,
             "tokens": wire.tokens(text),
@@ -111,7 +116,7 @@ class AttributionPanel(Panel):
             "notes": [*self._notes(text), *notes],
             "next": [
                 {**wire.token(token), "probability": float(probability)}
-                for token, probability in zip(names[: -len(asked)], likeliest["probability"], strict=True)
+                for token, probability in zip(names[: -len(asked)], plain.probabilities[likeliest], strict=True)
             ],
             "target": wire.token(names[-len(asked)]),
             "against": None if against is None else wire.token(names[-1]),

@@ -14,8 +14,10 @@ import torch
 from benchmarks import environments, peers, recorders
 from benchmarks.environments import NoEnvironment, Peer
 from benchmarks.inputs import random_ids, random_text
+from benchmarks.live_use import slope
 from benchmarks.measuring import Spread, in_turns, paired, seconds, spread
 from benchmarks.memory import storage_bytes
+from benchmarks.passes import Passes
 from benchmarks.table import Table, size
 from tests.conftest import tiny
 
@@ -33,6 +35,34 @@ def test_ratios_are_taken_round_by_round() -> None:
     assert paired([2.0, 30.0, 9.0], [1.0, 15.0, 2.0]) == Spread(median=2.0, low=2.0, high=3.25, count=3)
     with pytest.raises(ValueError, match="shorter"):
         paired([1.0, 2.0], [1.0])
+
+
+def test_growth_is_the_slope_from_one_sample_to_the_next() -> None:
+    assert slope([5.0, 7.0, 9.0]) == pytest.approx(2.0)
+    assert slope([3.0, 1.0, 3.0, 1.0, 3.0]) == pytest.approx(0.0)
+    assert slope([4.0]) == 0.0
+
+
+def test_passes_are_counted_with_what_they_finished_after_they_were_superseded() -> None:
+    layers = [torch.nn.Identity() for _ in range(3)]
+    whole = torch.nn.Sequential(*layers)
+    passes = Passes(whole, layers)
+    whole(torch.ones(1))
+    stop = layers[2].register_forward_pre_hook(lambda *_: passes.superseded())
+    whole(torch.ones(1))
+    stop.remove()
+    assert passes.told() == {"begun": 2, "completed": 2, "most": 1, "late": [1]}
+
+    def fail(*_: Any) -> None:
+        passes.superseded()
+        raise RuntimeError("stopped")
+
+    layers[1].register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="stopped"):
+        whole(torch.ones(1))
+    assert passes.told() == {"begun": 3, "completed": 2, "most": 1, "late": [1, 0]}
+    passes.remove()
+    assert not any(layer._forward_hooks for layer in (whole, *layers))
 
 
 def test_a_spread_reads_as_median_and_quartiles() -> None:
