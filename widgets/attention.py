@@ -24,10 +24,8 @@ from widgets.worker import Job
 _MATRIX_CELLS = 256
 # Of what one message asks for: more could not be seen at once.
 _MOST_CELLS = 512 * 512
-_MOST_ROWS = 512
-_MOST_PAIRS = 20_000
 # What the browser may ask for, each by itself: the newest request of a kind counts.
-_ASKED = ("part", "row", "column", "pairs")
+_ASKED = ("part", "row", "column")
 
 
 class AttentionPanel(Panel):
@@ -211,19 +209,16 @@ class AttentionPanel(Panel):
             layer = content.get("layer")
             where = trace.attention(layer, stack=name, kind=kind)  # type: ignore[arg-type]  # checked there
             heads = checked_indices("heads", content.get("heads"), where.heads)
-            arrays, more = _found(ask, where, heads, content)
+            values = wire.array(_found(ask, where, heads, content))
         except (Refused, TypeError) as error:
             self.send({**facts, "error": described(error)["message"]})
             return
-        wired = {key: wire.array(values) for key, values in arrays.items()}
-        shapes = {key: {"dtype": values["dtype"], "shape": values["shape"]} for key, values in wired.items()}
-        self.send({**facts, **more, "arrays": shapes}, [values["data"] for values in wired.values()])
+        shape = {"dtype": values["dtype"], "shape": values["shape"]}
+        self.send({**facts, "arrays": {"weights": shape}}, [values["data"]])
 
 
-def _found(
-    ask: str, where: AttentionRows, heads: list[int], content: dict[str, Any]
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The arrays of an answer, and what is said beside them."""
+def _found(ask: str, where: AttentionRows, heads: list[int], content: dict[str, Any]) -> torch.Tensor:
+    """The weights that are asked for."""
     if ask == "part":
         rows, columns = _run("rows", content, where.queries), _run("columns", content, where.keys)
         block = content.get("block")
@@ -233,19 +228,10 @@ def _found(
             raise Refused(f"{len(rows)} x {len(columns)} weights in cells of {block} are more than can be seen.")
         largest, skip = content.get("combine") == "max", content.get("hide_sink") is True
         found = attention_parts.part(where, heads, rows, columns, block, largest=largest, skip_first=skip)
-        return {"weights": found.weights}, {}
-    if ask == "pairs":
-        rows, floor = _run("rows", content, where.queries), content.get("floor")
-        if not isinstance(floor, int | float) or not 0.0 < floor <= 1.0:
-            raise Refused(f"floor={floor!r} is no weight between 0 and 1.")
-        if len(rows) > _MOST_ROWS:
-            raise Refused(f"rows={content.get('rows')!r} are more than {_MOST_ROWS}.")
-        strong = attention_parts.pairs(where, heads, rows, float(floor), _MOST_PAIRS)
-        arrays = {"heads": strong.heads, "queries": strong.queries, "keys": strong.keys, "weights": strong.weights}
-        return arrays, {"floor": strong.floor}
+        return found.weights
     (position,) = checked_indices("position", content.get("position"), where.queries if ask == "row" else where.keys)
     read = attention_parts.row if ask == "row" else attention_parts.column
-    return {"weights": read(where, heads, position)}, {}
+    return read(where, heads, position)
 
 
 def _run(name: str, content: dict[str, Any], count: int) -> range:

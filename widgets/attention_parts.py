@@ -1,4 +1,4 @@
-"""What the browser asks of the chosen heads beyond the first picture: parts of the map, rows, columns, strong pairs."""
+"""What the browser asks of the chosen heads beyond the first picture: parts of the map, rows, columns."""
 
 from __future__ import annotations
 
@@ -94,44 +94,3 @@ def column(where: AttentionRows, heads: Sequence[int], key: int) -> Tensor:
         if key < weights.shape[-1]:
             found[:, start : start + weights.shape[1]] = weights[..., key].float().cpu()
     return found
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """The strong weights of some rows, each by itself.
-
-    Attributes:
-        heads: (pair,), int32, as indices into the heads that were asked for.
-        queries: (pair,), int32.
-        keys: (pair,), int32.
-        weights: (pair,), float32.
-        floor: the smallest weight that is certainly among them.
-    """
-
-    heads: Tensor
-    queries: Tensor
-    keys: Tensor
-    weights: Tensor
-    floor: float
-
-
-def pairs(where: AttentionRows, heads: Sequence[int], queries: range, floor: float, most: int) -> Pairs:
-    """All weights of at least `floor`, or the `most` largest of them.
-
-    Raises:
-        Cancelled: a newer request came.
-    """
-    found: list[tuple[Tensor, Tensor]] = []
-    for start, weights in where.blocks(heads, queries):
-        checkpoint()
-        weights = weights.float()
-        at = (weights >= floor).nonzero()
-        chosen = weights[at[:, 0], at[:, 1], at[:, 2]]
-        at[:, 1] += queries.start + start
-        found.append((at.cpu(), chosen.cpu()))
-    places, values = torch.cat([at for at, _ in found]), torch.cat([chosen for _, chosen in found])
-    if len(values) > most:
-        values, order = values.topk(most)
-        places, floor = places[order], float(values[-1])
-    head, query, key = places.int().unbind(dim=1)
-    return Pairs(head, query, key, values, floor)
