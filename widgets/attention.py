@@ -194,10 +194,9 @@ class AttentionPanel(Panel):
 
     def _message(self, _widget: Any, content: Any, _buffers: Any) -> None:
         """Takes what the browser asks for; the answer carries the request's number, or says what was wrong."""
-        ask = content.get("ask") if isinstance(content, dict) else None
+        ask = content.get("type")
         if ask not in _ASKED:
-            self._show_error(Refused(f"ask={ask!r} is not known to the panel; known are {', '.join(_ASKED)}."))
-            return
+            raise Refused(f"The page sent {str(ask)[:40]!r}; this panel answers {', '.join(_ASKED)}.")
         self._submit(str(ask), lambda _job: self._answer(ask, content))
 
     def _answer(self, ask: str, content: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from explorer.attention_rows import AttentionRows
-from explorer.control import checkpoint, report
+from explorer.control import checkpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def column(where: AttentionRows, heads: Sequence[int], key: int) -> Tensor:
     """
     found = torch.zeros(len(heads), where.queries)
     for start, weights in where.blocks(heads, range(where.queries)):
-        report(start / where.queries)
+        checkpoint()
         if key < weights.shape[-1]:
             found[:, start : start + weights.shape[1]] = weights[..., key].float().cpu()
     return found

@@ -28,7 +28,7 @@ export class Questions {
   ask(ask: string, content: object, take: Waiting["take"], fail: Waiting["fail"] = () => undefined): void {
     const number = ++this.#number;
     this.#waiting.set(ask, { number, take, fail });
-    this.#model.send({ ask, number, ...content });
+    this.#model.send({ type: ask, number, ...content });
   }
 
   #receive(message: unknown, buffers: readonly DataView[]): void {

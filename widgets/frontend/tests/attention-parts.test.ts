@@ -105,7 +105,7 @@ describe("tiles", () => {
     const far = run(64, 128, 1);
     tiles.read(asked, size, 1, near, near, () => 0);
     tiles.read(asked, size, 1, near, near, () => 0);
-    expect(host.sent).toMatchObject([{ ask: "part", ...asked, rows: [0, 64], columns: [0, 64], block: 1 }]);
+    expect(host.sent).toMatchObject([{ type: "part", ...asked, rows: [0, 64], columns: [0, 64], block: 1 }]);
     tiles.read(asked, size, 1, far, near, () => 0);
     answered(host, host.sent[0] as Record<string, unknown>);
     expect(tiles.arrived.value).toBe(0);

@@ -305,7 +305,7 @@ describe("zooming", () => {
     const model = await mount({ ...traits, matrix: { ...(traits["matrix"] as object), ...blocks } });
     press(map(), "+");
     await settled();
-    expect(model.sent).toMatchObject([{ ask: "part", rows: [0, 12], columns: [0, 12], block: 1, heads: [2] }]);
+    expect(model.sent).toMatchObject([{ type: "part", rows: [0, 12], columns: [0, 12], block: 1, heads: [2] }]);
     expect(words()).toContain("from larger blocks");
     const { data, ...shape } = wired(weights(12), [12, 12]);
     model.message({ answer: "part", number: 1, arrays: { weights: shape } }, [data]);
@@ -318,7 +318,7 @@ describe("zooming", () => {
 describe("the text", () => {
   it("asks for the exact row of a token, and for the column where it is attended to", async () => {
     const model = await mount({ ...state(), mode: "text" });
-    expect(model.sent).toMatchObject([{ ask: "row", picture: 1, layer: 1, heads: [2], position: 2 }]);
+    expect(model.sent).toMatchObject([{ type: "row", picture: 1, layer: 1, heads: [2], position: 2 }]);
     const { data, ...shape } = wired(new Float32Array([0.25, 0.5, 0.125]), [1, 3]);
     model.message({ answer: "row", number: 1, arrays: { weights: shape } }, [data]);
     await settled();
@@ -328,10 +328,10 @@ describe("the text", () => {
     chip(1).click();
     expect(model.state["selection"]).toMatchObject({ query: 1, key: null });
     await settled();
-    expect(model.sent[1]).toMatchObject({ ask: "row", position: 1 });
+    expect(model.sent[1]).toMatchObject({ type: "row", position: 1 });
     model.arrive("direction", "attended");
     await settled();
-    expect(model.sent[2]).toMatchObject({ ask: "column", position: 1 });
+    expect(model.sent[2]).toMatchObject({ type: "column", position: 1 });
     expect(words()).toContain("“ Mary” is attended to by");
   });
 
