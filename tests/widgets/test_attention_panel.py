@@ -23,7 +23,8 @@ TEXT = "The quick brown fox jumps over the lazy dog"
 def tiny(name: str) -> explorer.Model:
     """A random model of a family that reads text."""
     family = FAMILIES[name]
-    built = replace(family, settings={**family.settings, "vocab_size": 600}).build()
+    more = {"decoder_start_token_id": 0} if family.seq2seq else {}
+    built = replace(family, settings={**family.settings, "vocab_size": 600, **more}).build()
     return explorer.attach(built, zoo.byte_level())
 
 
