@@ -145,7 +145,7 @@ class AttentionPanel(Panel):
             "sinks": [heads is not None and heads.sinks for heads in attentions],
             "queries": where.queries,
             "keys": where.keys,
-            "positions": len(trace),
+            "positions": len(trace.tokens),
             "grid": wire.array(seen.weights),
             "grid_max_error": seen.max_error,
             "queries_sampled": len(seen.queries) if seen.sampled else None,

@@ -147,6 +147,7 @@ def test_every_stack_and_kind_of_attention_can_be_chosen() -> None:
         length = len(panel.view["tokens"])
         size = tuple(length if side == 9 else side for side in size)
         assert (panel.view["queries"], panel.view["keys"]) == size
+        assert panel.view["positions"] == length
         torch.testing.assert_close(decode(panel.matrix["data"]), exact(panel, 1, stack=stack, kind=kind)[2])
     assert panel.view["site"] == "decoder.layers.{}.cross_attn.z"
     panel.close()

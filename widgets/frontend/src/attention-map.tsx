@@ -178,8 +178,8 @@ export function AttentionMap(props: MapProps): JSX.Element {
   const frame = useMemo(() => {
     const named = labelsOf(all);
     const beside = sunk ? SINK_WIDTH + SINK_GAP : 0;
-    return layoutMap(all.rows, all.cols, named.rows, named.cols, width, ratio, beside);
-  }, [picture, all.rows, all.cols, all.rowStart, all.colStart, width, ratio, sunk]);
+    return layoutMap(all.rows, all.cols, named.rows, sunk ? [...named.cols, words.sink] : named.cols, width, ratio, beside);
+  }, [picture, all.rows, all.cols, all.rowStart, all.colStart, width, ratio, sunk, words]);
   const layout = useMemo(
     () => (isWhole(region, full) ? frame : stretched(map.rows, map.cols, frame, ratio)),
     [frame, map.rows, map.cols, region, ratio],
