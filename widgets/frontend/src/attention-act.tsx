@@ -58,12 +58,11 @@ export function ActOnHeads(props: { picture: Picture; layer: number; heads: read
         type="button"
         class="explorer-button"
         aria-pressed={ablated !== undefined}
-        title={words.ablateMeaning}
         onClick={() => put(ablated, ablated === undefined ? { kind: "Ablate" } : null)}
       >
         {words.ablate}
       </button>
-      <label for={fieldId} title={words.scaleMeaning}>
+      <label for={fieldId}>
         {words.scaleBy}
       </label>
       <input
@@ -79,30 +78,5 @@ export function ActOnHeads(props: { picture: Picture; layer: number; heads: read
         onBlur={(event) => scale(event.currentTarget.value)}
       />
     </div>
-  );
-}
-
-/** The edits, each with a way to take it back; a workbench shows them itself. */
-export function HeadEdits(): JSX.Element | null {
-  const model = useModel<State>();
-  const words = useWords(attentionWords);
-  const edits = model.trait("edits").value ?? [];
-  if (edits.length === 0 || model.trait("embedded").value === true) return null;
-  return (
-    <ul class="explorer-head-edits" aria-label={words.edits}>
-      {edits.map((edit) => (
-        <li key={edit.number}>
-          <code>{edit.label}</code>
-          <button
-            type="button"
-            class="explorer-button"
-            aria-label={words.takeBack(edit.label)}
-            onClick={() => model.write({ edits: edits.filter((other) => other !== edit) })}
-          >
-            ×
-          </button>
-        </li>
-      ))}
-    </ul>
   );
 }

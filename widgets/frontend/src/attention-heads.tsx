@@ -151,10 +151,6 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
     const cell = frame ? cellAt(lattice, event.clientX - frame.left, event.clientY - frame.top) : null;
     return cell !== null && picture.headsPerLayer[cell.col] === 0 ? cell.col : null;
   };
-  const whyAbsent = (col: number): string => {
-    const why = picture.absent[col] ?? "";
-    return why === "recurrent" ? words.recurrent : why;
-  };
   const leave = (): void => {
     hover.value = null;
     tooltip.hide();
@@ -164,7 +160,7 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
     const absent = absentUnder(event);
     if (absent !== null) {
       hover.value = null;
-      tooltip.show(event, words.absent(absent, whyAbsent(absent)));
+      tooltip.show(event, words.absent(absent, picture.absent[absent] ?? ""));
       return;
     }
     if (cell === null) return leave();

@@ -164,13 +164,11 @@ export function readView(view: AttentionView): Picture {
   const grid = decodeBytes(view.grid, "view.grid", 4);
   const [gridLayers, gridHeads, rows = 0, cols = 0] = grid.shape;
   if (gridLayers !== layers || gridHeads !== heads) {
-    throw new Error(
-      `view.grid is for ${gridLayers} x ${gridHeads} heads; ${layers} x ${heads} were announced.`,
-    );
+    throw new Error(`view.grid is for ${gridLayers} x ${gridHeads} heads, not ${layers} x ${heads}.`);
   }
   const positions = count(view.positions, "view.positions");
   if (view.tokens.length !== positions) {
-    throw new Error(`view.tokens holds ${view.tokens.length} tokens for ${positions} positions.`);
+    throw new Error(`view.tokens holds ${view.tokens.length} of ${positions}.`);
   }
   const written = view.decoder_tokens ?? null;
   const perLayer = Array.isArray(view.heads_per_layer) ? view.heads_per_layer : [];
@@ -287,7 +285,7 @@ export function exactMap(matrix: Matrix, rows: Rows, picture: Picture): HeadMap 
   const { values, shape } = decodeFloats(matrix.data, "matrix.data", 2);
   const [height = 0, width = 0] = shape;
   if (matrix.row_start?.length !== height || matrix.col_start?.length !== width) {
-    throw new Error(`matrix.row_start and matrix.col_start do not fit the map of ${height} x ${width} cells.`);
+    throw new Error(`matrix.row_start or col_start does not fit ${height} x ${width} cells.`);
   }
   return {
     layer: matrix.layer,

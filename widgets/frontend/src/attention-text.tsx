@@ -147,7 +147,6 @@ export function AttentionText(props: TextProps): JSX.Element {
           type="button"
           class="explorer-button"
           aria-pressed={stacked.value}
-          title={words.stackedMeaning}
           onClick={() => (stacked.value = !stacked.value)}
         >
           {words.stacked(every.length)}

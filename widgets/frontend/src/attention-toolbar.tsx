@@ -51,7 +51,7 @@ export function AttentionToolbar(props: ToolbarProps): JSX.Element {
     />
   );
   return (
-    <div class="explorer-toolbar" role="toolbar" aria-label={words.toolbar}>
+    <div class="explorer-toolbar">
       <Modes mode={mode} />
       {choices.length > 1 && (
         <Choose
@@ -75,7 +75,6 @@ export function AttentionToolbar(props: ToolbarProps): JSX.Element {
         <span class="explorer-zoom">
           {zoom(words.zoomOut, "−", STEP, isWhole(region, full))}
           {zoom(words.zoomIn, "+", 1 / STEP, region.rows <= 4 && region.cols <= 4)}
-          {!isWhole(region, full) && zoom(words.zoomWhole, "⤢", Infinity, false)}
         </span>
       )}
     </div>

@@ -3,7 +3,7 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
-import { ActOnHeads, HeadEdits, editedHeads } from "./attention-act";
+import { ActOnHeads, editedHeads } from "./attention-act";
 import { type Coloring, entryOf, isFirstToken, largestInRow, limitOf } from "./attention-colors";
 import { AttentionHeads } from "./attention-heads";
 import { LIST_GAP, LIST_WIDTH, listBeside } from "./attention-layout";
@@ -199,7 +199,6 @@ function AttentionPanel(): JSX.Element {
               </h3>
               <ActOnHeads picture={picture} layer={map.layer} heads={map.heads} />
             </div>
-            <HeadEdits />
             <AttentionHeads
               picture={picture}
               width={size.value.width}
@@ -323,7 +322,7 @@ function Aside({ attention, hideSink }: { attention: Attention; hideSink: boolea
       {!map.exact && chosen && (
         <span class="is-late">
           {said.length > 0 && " · "}
-          {rows === null ? words.fromThumbnail : words.fromBlocks}
+          {words.fromThumbnail}
         </span>
       )}
     </>

@@ -306,11 +306,11 @@ describe("zooming", () => {
     press(map(), "+");
     await settled();
     expect(model.sent).toMatchObject([{ type: "part", rows: [0, 12], columns: [0, 12], block: 1, heads: [2] }]);
-    expect(words()).toContain("from larger blocks");
+    expect(words()).toContain("exact weights are being computed");
     const { data, ...shape } = wired(weights(12), [12, 12]);
     model.message({ answer: "part", number: 1, arrays: { weights: shape } }, [data]);
     await settled();
-    expect(words()).not.toContain("from larger blocks");
+    expect(words()).not.toContain("exact weights are being computed");
     expect(map().getAttribute("aria-rowcount")).not.toBe("6");
   });
 });
@@ -400,7 +400,7 @@ describe("what a family does", () => {
 
   it("marks layers without softmax attention as such", async () => {
     const traits = state();
-    const view = { ...(traits["view"] as object), heads_per_layer: [3, 3, 0, 3], absent: ["", "", "recurrent", ""] };
+    const view = { ...(traits["view"] as object), heads_per_layer: [3, 3, 0, 3], absent: ["", "", "recurrent, no softmax attention", ""] };
     await mount({ ...traits, view });
     expect(heads().querySelectorAll(".explorer-absent").length).toBe(1);
     const box = boxOf(layoutHeads(LAYERS, HEADS, WIDTH, 1).lattice, { row: 1, col: 2 });
