@@ -259,7 +259,9 @@ def _absence(layer: Layer, kind: str, not_recorded: bool) -> str:
         return "it was not recorded"
     if heads_of(layer, kind) is not None:
         return ""
-    return "recurrent, no softmax attention" if layer.recurrent else dict(layer.lost).get(kind) or layer.missing or "no softmax attention"
+    if layer.recurrent:
+        return "recurrent, no softmax attention"
+    return dict(layer.lost).get(kind) or layer.missing or "no softmax attention"
 
 
 def _fitting(chosen: Selection, seen: Overview, queries: int, keys: int) -> Selection:
