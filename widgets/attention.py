@@ -60,7 +60,7 @@ class AttentionPanel(Panel):
 
     def __init__(self, model: Any, text: str | None = None, **traits: Any) -> None:
         self._trace: Trace | None = None
-        self._drawn = (0, "", "attn")  # request, stack and kind of the picture that is shown
+        self._pictured = (0, "", "attn")  # request, stack and kind of the picture that is shown
         super().__init__(model, text, **traits)
         self.on_msg(self._message)
 
@@ -103,7 +103,7 @@ class AttentionPanel(Panel):
             recorded(trace, chosen.stack, chosen.kind)  # says why not
         stack = chosen_stack(name, trace.anatomy)
         seen = trace.overview(stack=name, kind=chosen.kind)
-        self._trace, self._drawn = trace, (number, name, chosen.kind)
+        self._trace, self._pictured = trace, (number, name, chosen.kind)
         view = self._picture(trace, stack, seen, choices, number)
         chosen = _fitting(chosen, seen, view["queries"], view["keys"])
         if chosen != self.selection:
@@ -115,7 +115,7 @@ class AttentionPanel(Panel):
     def _picture(
         self, trace: Trace, stack: Stack, seen: Overview, choices: Sequence[tuple[str, str]], number: int
     ) -> dict[str, Any]:
-        _, name, kind = self._drawn
+        _, name, kind = self._pictured
         notes = self._notes(trace.tokens)
         if seen.not_recorded:
             sentence = f"The attention of these layers was not recorded: {', '.join(map(str, seen.not_recorded))}."
@@ -162,7 +162,7 @@ class AttentionPanel(Panel):
 
     def _publish_matrix(self) -> None:
         trace, chosen = self._trace, self.selection
-        number, name, kind = self._drawn
+        number, name, kind = self._pictured
         if trace is None or chosen.layer is None:
             return
         heads = list(chosen.heads or (0,))
@@ -200,7 +200,7 @@ class AttentionPanel(Panel):
         self._submit(str(ask), lambda _job: self._answer(ask, content))
 
     def _answer(self, ask: str, content: dict[str, Any]) -> None:
-        trace, (number, name, kind) = self._trace, self._drawn
+        trace, (number, name, kind) = self._trace, self._pictured
         if trace is None or content.get("picture") != number:
             return  # of a picture that is shown no more; the browser asks again for the new one
         facts = {"answer": ask, "number": content.get("number")}
