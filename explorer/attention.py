@@ -94,6 +94,29 @@ class AttentionCall:
             return self.keys
         return max(queries) + 1 + self.keys - self.queries
 
+    def seen(self, queries: Sequence[int]) -> Tensor:
+        """(query, 2) int32 on the CPU: the first key that a row of the first text may see, and the one after the last.
+
+        Of a mask that hides keys in between, or not the same ones from all heads, the outermost count.
+        """
+        rows = torch.as_tensor(list(queries), dtype=torch.long)
+        first = torch.zeros(len(rows), dtype=torch.int32)
+        last = torch.full((len(rows),), self.keys, dtype=torch.int32)
+        if self.changed_scores is not None or self.changed_pattern is not None:
+            return torch.stack([first, last], dim=1)
+        if self.mask is not None:
+            mask = self.mask[0].flatten(end_dim=-3)[..., : self.keys]
+            seen = (mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min).any(dim=0).cpu()
+            seen = seen.expand(self.queries, self.keys)[rows].int()
+            none = ~seen.any(dim=1)
+            first = seen.argmax(dim=1).int()
+            last = (self.keys - seen.flip(1).argmax(dim=1)).int().masked_fill(none, 0)
+        elif self.causal and self.queries > 1:
+            last = (rows + 1 + self.keys - self.queries).int()
+        if self.since is not None:
+            first = torch.maximum(first, self.since.cpu()[rows].int())
+        return torch.stack([first, last], dim=1)
+
     def scores(self, heads: Sequence[int], queries: Sequence[int]) -> Tensor:
         """The softmax's input, (batch, head, query, key): scaled, softcapped, biased, hidden keys at -inf."""
         raw, hidden = self._scores(heads, queries, self.keys)

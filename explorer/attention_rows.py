@@ -62,6 +62,16 @@ class AttentionRows:
             return self.keys
         return min(self.keys, self._source.reach(queries))
 
+    def seen(self) -> Tensor:
+        """(query, 2) int32: the first key that each row may see, and the one after the last.
+
+        What lies outside is hidden by the model's rule and no small weight; all keys, where the family tells no rule.
+        """
+        every = torch.tensor([[0, self.keys]], dtype=torch.int32).repeat(self.queries, 1)
+        if isinstance(self._source, Tensor):
+            return every
+        return self._source.seen(range(self.queries)).clamp(max=self.keys)
+
     def weights(self, heads: Sequence[int], queries: Sequence[int], keys: int | None = None) -> Tensor:
         """(head, query, key), in the model's dtype.
 

@@ -10,13 +10,16 @@ import torch
 import traitlets
 
 from explorer import Refused, Trace, control
-from explorer.anatomy import Stack
+from explorer.anatomy import Layer, Stack
+from explorer.attention_rows import AttentionRows
 from explorer.note import Note
-from widgets import wire
+from explorer.overview import Overview, recorded
+from explorer.sites import checked_indices, chosen_stack, heads_of
+from widgets import attention_parts, wire
 from widgets.attention_page import all_heads
-from widgets.connection import asset, guarded
+from widgets.connection import asset, described, guarded
 from widgets.panel import Panel
-from widgets.selection import Selection
+from widgets.selection import KINDS, Selection
 from widgets.snapshot import PageLimits
 from widgets.worker import Job
 
@@ -26,27 +29,33 @@ if TYPE_CHECKING:
     from widgets.paper import Paper
 
 _READING = Note("reading_heads", "reading attention")
-# A thumbnail is 30 to 40 pixels wide on the screen; more cells than this could not be seen.
-_THUMBNAIL_CELLS = 32
-# Up to here thumbnails are made from every row; beyond, from this many rows, each computed exactly.
-_ALL_ROWS_UP_TO = 512
-_SAMPLED_ROWS = 64
 # A matrix of this many cells each way fills a screen; a longer prompt is shown in blocks.
 _MATRIX_CELLS = 256
 # On paper cells may be smaller.
 _PRINTED_CELLS = 512
+# Of what one message asks for: more could not be seen at once.
+_MOST_CELLS = 512 * 512
+# What the browser may ask for, each by itself: the newest request of a kind counts.
+_ASKED = ("part", "row", "column")
 
 
 class AttentionPanel(Panel):
-    """All layers and heads at a glance, the first head of the selection large.
+    """All layers and heads at a glance, and the chosen heads as a map or as colours of the text.
 
     Attributes:
-        matrix: weights of the chosen head, as the browser draws them.
+        matrix: weights of the chosen heads in at most 256 x 256 cells, as the browser draws them.
+        mode: how they are shown: as a "matrix", or as colours of the "text".
+        combine: what several heads become: their "mean" or, weight by weight, the "max".
+        scale: of the colours, "linear" or "log" (four decades).
+        reach: what the strongest colour means: "one" a weight of 1, "map" the largest in the map, "row" the largest of
+            each row.
+        direction: in the text, whether the chosen token "attends" or is "attended" to.
+        hide_sink: whether the first token's column, and a learned sink, are hidden. Weights stay as they are.
 
     Warning:
         Thumbnails are 8 bits deep (error at most 0.002). From 513 tokens on they are made from 64 query rows,
-        and from 257 tokens on the large map shows the largest weight of each block. `model.trace` has every
-        weight exactly.
+        and from 257 tokens on the large map shows the largest weight of each block; single weights follow its zoom.
+        `model.trace` has every weight exactly.
     """
 
     _esm = asset("attention.js")
@@ -55,16 +64,35 @@ class AttentionPanel(Panel):
     _pictures = ("head", "heads")
 
     matrix = traitlets.Dict().tag(sync=True)
+    mode = traitlets.Enum(("matrix", "text"), default_value="matrix").tag(sync=True)
+    combine = traitlets.Enum(("mean", "max"), default_value="mean").tag(sync=True)
+    scale = traitlets.Enum(("linear", "log"), default_value="linear").tag(sync=True)
+    reach = traitlets.Enum(("one", "map", "row"), default_value="one").tag(sync=True)
+    direction = traitlets.Enum(("attends", "attended"), default_value="attends").tag(sync=True)
+    hide_sink = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, model: Any, text: str | None = None, **traits: Any) -> None:
         self._trace: Trace | None = None
+        self._pictured = (0, "", "attn")  # request, stack and kind of the picture that is shown
         super().__init__(model, text, **traits)
+        self.on_msg(self._message)
 
     @traitlets.observe("selection")
     @guarded
     def _selection_changed(self, change: Any) -> None:
+        if self._trace is None:
+            return
         before = change["old"] if isinstance(change["old"], Selection) else Selection()
-        if (before.layer, before.heads) != (change["new"].layer, change["new"].heads) and self._trace is not None:
+        now = change["new"]
+        if (before.stack, before.kind) != (now.stack, now.kind):
+            self._request()
+        elif (before.layer, before.heads) != (now.layer, now.heads):
+            self._submit("matrix", lambda _job: self._show_matrix())
+
+    @traitlets.observe("combine", "hide_sink")
+    @guarded
+    def _together_changed(self, _change: Any) -> None:
+        if self._trace is not None:
             self._submit("matrix", lambda _job: self._show_matrix())
 
     def close(self) -> None:
@@ -78,87 +106,89 @@ class AttentionPanel(Panel):
 
     def _draw(self, _job: Job, number: int) -> None:
         facts = self.exploration.source.facts
-        stack = facts.anatomy.stack
-        if not facts.anatomy.routes_attention or stack is None:
+        if not facts.anatomy.routes_attention or facts.anatomy.stack is None:
             raise Refused(f"{facts.name} has no attention to show: {facts.anatomy.missing}.")
         trace = self.exploration.trace()
-        missing = _missing(trace, stack)
-        view = self._picture(trace, stack, missing, number)
-        self._trace = trace
+        choices = _choices(trace)
         chosen = self.selection
-        fits = all(position is None or position < len(trace) for position in (chosen.query, chosen.key))
-        if not fits:
-            chosen = Selection(chosen.layer, chosen.heads)
-        if chosen.layer in missing:
-            there = next(layer for layer, heads in enumerate(stack.heads) if heads and layer not in missing)
-            chosen = Selection(there, (0,), chosen.query, chosen.key)
+        name = chosen_stack(chosen.stack, trace.anatomy).name
+        if (name, chosen.kind) not in choices:
+            recorded(trace, chosen.stack, chosen.kind)  # says why not
+        stack = chosen_stack(name, trace.anatomy)
+        control.report(0.0, _READING)
+        seen = trace.overview(stack=name, kind=chosen.kind)
+        self._trace, self._pictured = trace, (number, name, chosen.kind)
+        view = self._picture(trace, stack, seen, choices, number)
+        chosen = _fitting(chosen, seen, view["queries"], view["keys"])
         if chosen != self.selection:
             with self.exploration.adjusting():
                 self._publish(selection=chosen)
         self._publish(view=view)
-        self._publish_matrix(number)
+        self._publish_matrix()
 
-    def _picture(self, trace: Trace, stack: Stack, missing: Sequence[int], number: int) -> dict[str, Any]:
-        length = len(trace)
-        rows: list[int] | None = None
-        if length > _ALL_ROWS_UP_TO:
-            rows = torch.linspace(0, length - 1, _SAMPLED_ROWS).round().long().tolist()
+    def _picture(
+        self, trace: Trace, stack: Stack, seen: Overview, choices: Sequence[tuple[str, str]], number: int
+    ) -> dict[str, Any]:
+        _, name, kind = self._pictured
         notes = self._notes(trace.tokens)
-        if missing:
-            sentence = f"The attention of these layers was not recorded: {', '.join(map(str, missing))}."
-            notes = [*notes, Note("not_recorded", sentence, layers=list(missing))]
-        side = len(wire.block_starts(length, _THUMBNAIL_CELLS))
-        grid = torch.zeros(len(stack.layers), max(stack.heads), min(side, _THUMBNAIL_CELLS), side)
-        for layer, heads in enumerate(stack.heads):
-            control.report(layer / len(stack.layers), _READING)
-            if not heads or layer in missing:
-                continue
-            pattern = trace.pattern(layer, queries=rows)[0]
-            if not torch.isfinite(pattern).all():
-                sentence = f"Layer {layer} has attention weights that are not numbers; they are drawn as 0."
-                notes = [*notes, Note("nan_weights", sentence, layer=layer)]
-            pooled = wire.pool_last(pattern, _THUMBNAIL_CELLS)
-            pooled = wire.pool_last(pooled.transpose(1, 2), grid.shape[2]).transpose(1, 2)
-            grid[layer, :heads, : pooled.shape[1]] = pooled.cpu()
+        if seen.not_recorded:
+            sentence = f"The attention of these layers was not recorded: {', '.join(map(str, seen.not_recorded))}."
+            notes = [*notes, Note("not_recorded", sentence, layers=list(seen.not_recorded))]
+        for layer in seen.not_numbers:
+            sentence = f"Layer {layer} has attention weights that are not numbers; they are drawn as 0."
+            notes = [*notes, Note("nan_weights", sentence, layer=layer)]
+        first = next(layer for layer, heads in enumerate(seen.heads) if heads)
+        where = trace.attention(first, stack=name, kind=kind)
+        decoding = bool(trace.decoder) and stack.name == "decoder"
+        attentions = [heads_of(layer, kind) for layer in stack.layers]
         return {
             "request": number,
             "tokens": wire.tokens(trace.tokens),
+            "decoder_tokens": wire.tokens(trace.decoder[0]) if decoding else None,
+            "keys_from": "decoder" if decoding and kind == "attn" else "prompt",
             "notes": notes,
+            "stack": name,
+            "kind": kind,
+            "choices": [{"stack": other, "kind": sort} for other, sort in choices],
+            "site": f"{stack.prefix}layers.{{}}.{kind}.z",
             "layers": len(stack.layers),
-            "heads": max(stack.heads),
-            "heads_per_layer": [0 if layer in missing else heads for layer, heads in enumerate(stack.heads)],
-            "positions": length,
-            "grid": wire.array(wire.unit_bytes(grid)),
-            "grid_max_error": 1 / 510,
-            "queries_sampled": None if rows is None else len(rows),
+            "heads": max(seen.heads),
+            "heads_per_layer": list(seen.heads),
+            "absent": [_absence(layer, kind, index in seen.not_recorded) for index, layer in enumerate(stack.layers)],
+            "windows": [None if heads is None else heads.window for heads in attentions],
+            "sinks": [heads is not None and heads.sinks for heads in attentions],
+            "queries": where.queries,
+            "keys": where.keys,
+            "positions": len(trace.tokens),
+            "grid": wire.array(seen.weights),
+            "grid_max_error": seen.max_error,
+            "queries_sampled": len(seen.queries) if seen.sampled else None,
         }
 
     def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
         from widgets import drawings
 
-        trace, chosen = self._shown_trace(), self.selection
         if what == "heads":
             view = self.view
             grid = np.frombuffer(view["grid"]["data"], np.uint8).reshape(view["grid"]["shape"]) / 255
             return drawings.all_heads(width, grid, "Attention of all heads"), ""
-        layer, head = chosen.layer or 0, (chosen.heads or (0,))[0]
-        weights = trace.pattern(layer, heads=[head])[0, 0].float()
-        starts = wire.block_starts(len(trace), _PRINTED_CELLS)
-        note = ""
-        if len(starts) < len(trace):
-            weights = wire.pool_last(wire.pool_last(weights, len(starts)).T, len(starts)).T
-            note = f"Each cell is the largest of {starts[1]} x {starts[1]} weights"
-        words = [trace.tokens[start].text for start in starts]
-        title = f"Layer {layer}, head {head}: rows attend to columns"
-        return drawings.head_map(width, weights.cpu().numpy(), words, title), note
+        layer, heads, where = self._chosen_rows()
+        queries, keys = range(where.queries), range(where.keys)
+        block = max(1, -(-max(where.queries, where.keys) // _PRINTED_CELLS))
+        largest = self.combine == "max"
+        weights = attention_parts.part(where, heads, queries, keys, block, largest=largest).weights
+        note = f"Each cell is the largest of {block} x {block} weights" if block > 1 else ""
+        rows, columns = (texts[::block] for texts in self._texts())
+        named = f"head {heads[0]}" if len(heads) == 1 else f"{self.combine} of heads {', '.join(map(str, heads))}"
+        title = f"Layer {layer}, {named}: rows attend to columns"
+        return drawings.head_map(width, weights.numpy(), rows, columns, title), note
 
     def _table(self) -> pd.DataFrame:
         import pandas as pd
 
-        trace, chosen = self._shown_trace(), self.selection
-        layer, heads = chosen.layer or 0, list(chosen.heads or (0,))
-        weights = trace.pattern(layer, heads=heads)[0].float().cpu()
-        texts = np.array([token.text for token in trace.tokens], dtype=object)
+        layer, heads, where = self._chosen_rows()
+        weights = where.weights(heads, range(where.queries)).float().cpu()
+        rows, columns = (np.array(texts, dtype=object) for texts in self._texts())
         head, query, key = (index.numpy() for index in torch.meshgrid(*map(torch.arange, weights.shape), indexing="ij"))
         query, key = query.ravel(), key.ravel()
         return pd.DataFrame(
@@ -166,12 +196,27 @@ class AttentionPanel(Panel):
                 "layer": layer,
                 "head": np.array(heads)[head.ravel()],
                 "query": query,
-                "query_token": texts[query],
+                "query_token": rows[query],
                 "key": key,
-                "key_token": texts[key],
+                "key_token": columns[key],
                 "weight": weights.reshape(-1).numpy(),
             }
         )
+
+    def _chosen_rows(self) -> tuple[int, list[int], AttentionRows]:
+        """The layer and heads that are shown large, and their weights."""
+        trace, chosen = self._shown_trace(), self.selection
+        _, name, kind = self._drawn
+        layer = next(at for at, heads in enumerate(self.view["heads_per_layer"]) if heads)
+        layer = layer if chosen.layer is None else chosen.layer
+        return layer, list(chosen.heads or (0,)), trace.attention(layer, stack=name, kind=kind)
+
+    def _texts(self) -> tuple[list[str], list[str]]:
+        """What stands at the rows and at the columns of the map."""
+        view = self.view
+        rows = view["decoder_tokens"] or view["tokens"]
+        columns = rows if view["keys_from"] == "decoder" else view["tokens"]
+        return [token["text"] for token in rows], [token["text"] for token in columns]
 
     def _shown_trace(self) -> Trace:
         if self._trace is None:
@@ -179,57 +224,135 @@ class AttentionPanel(Panel):
         return self._trace
 
     def _for_page(self, limits: PageLimits) -> tuple[dict[str, Any], str]:
-        trace, stack = self._trace, self.exploration.source.facts.anatomy.stack
-        if trace is None or stack is None:
+        if self._trace is None:
             return {}, ""
-        return all_heads(trace, stack, _missing(trace, stack), limits)
+        _, name, kind = self._drawn
+        return all_heads(self._trace, name, kind, limits)
 
     def _page_offer(self) -> str:
         return ", carry fewer with layers=[...], or pool their maps with cells=256"
 
     def _show_matrix(self) -> None:
-        """The chosen head's weights; where the trace has none, the sentence that says so until another is chosen."""
+        """The chosen heads' weights; where the trace has none, the sentence that says so until others are chosen."""
         try:
-            self._publish_matrix(self._number)
+            self._publish_matrix()
         except Refused as error:
             self._refused(error)
         else:
             self._accepted()
 
-    def _publish_matrix(self, number: int) -> None:
+    def _publish_matrix(self) -> None:
         trace, chosen = self._trace, self.selection
+        number, name, kind = self._pictured
         if trace is None or chosen.layer is None:
             return
-        head = 0 if chosen.heads is None else chosen.heads[0]
-        starts = wire.block_starts(len(trace), _MATRIX_CELLS)
-        block = starts[1] - starts[0] if len(starts) > 1 else 1
-        bands = []
-        for start in starts:  # one band of query rows at a time: the whole map need not fit in memory
-            band = trace.pattern(chosen.layer, heads=[head], queries=slice(start, start + block))[0, 0]
-            bands.append(wire.pool_last(band.float(), _MATRIX_CELLS).amax(dim=0))
+        heads = list(chosen.heads or (0,))
+        largest, skip_first = self.combine == "max", self.hide_sink
+        where = trace.attention(chosen.layer, stack=name, kind=kind)
+        heads = checked_indices("heads", heads, where.heads)
+        queries, keys = range(where.queries), range(where.keys)
+        block = max(1, -(-max(where.queries, where.keys) // _MATRIX_CELLS))
+        found = attention_parts.part(where, heads, queries, keys, block, largest=largest, skip_first=skip_first)
         self._publish(
             matrix={
                 "request": number,
                 "layer": chosen.layer,
-                "head": head,
-                "data": wire.array(torch.stack(bands)),
-                "row_start": starts,
-                "col_start": starts,
+                "head": heads[0],
+                "heads": heads,
+                "combine": self.combine,
+                "hide_sink": skip_first,
+                "data": wire.array(found.weights),
+                "row_start": list(queries[::block]),
+                "col_start": list(keys[::block]),
                 "block": block,
+                "first": wire.array(found.first),
+                "rest": wire.array(found.rest),
+                "seen": wire.array(where.seen()),
+                "sinks": where.sinks,
+                "not_numbers": found.not_numbers,
             }
         )
 
+    def _message(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        """Takes what the browser asks for; the answer carries the request's number, or says what was wrong."""
+        ask = content.get("type")
+        if ask not in _ASKED:
+            raise Refused(f"The page sent {str(ask)[:40]!r}; this panel answers {', '.join(_ASKED)}.")
+        self._submit(str(ask), lambda _job: self._answer(ask, content))
 
-def _missing(trace: Trace, stack: Stack) -> list[int]:
-    """The layers whose attention weights are not in a trace.
+    def _answer(self, ask: str, content: dict[str, Any]) -> None:
+        trace, (number, name, kind) = self._trace, self._pictured
+        if trace is None or content.get("picture") != number:
+            return  # of a picture that is shown no more; the browser asks again for the new one
+        facts = {"answer": ask, "number": content.get("number")}
+        try:
+            layer = content.get("layer")
+            where = trace.attention(layer, stack=name, kind=kind)  # type: ignore[arg-type]  # checked there
+            heads = checked_indices("heads", content.get("heads"), where.heads)
+            values = wire.array(_found(ask, where, heads, content))
+        except (Refused, TypeError) as error:
+            self.send({**facts, "error": described(error)["message"]})
+            return
+        shape = {"dtype": values["dtype"], "shape": values["shape"]}
+        self.send({**facts, "arrays": {"weights": shape}}, [values["data"]])
 
-    Raises:
-        Refused: those of all layers are missing.
-    """
-    there = set(trace.sites())
-    routed = [layer for layer, heads in enumerate(stack.heads) if heads]
-    missing = [layer for layer in routed if f"{stack.prefix}layers.{layer}.attn.pattern" not in there]
-    if missing == routed:
-        trace.pattern(missing[0], heads=[0], queries=[0])  # says what to record
-        return []
-    return missing
+
+def _found(ask: str, where: AttentionRows, heads: list[int], content: dict[str, Any]) -> torch.Tensor:
+    """The weights that are asked for."""
+    if ask == "part":
+        rows, columns = _run("rows", content, where.queries), _run("columns", content, where.keys)
+        block = content.get("block")
+        if isinstance(block, bool) or not isinstance(block, int) or block < 1:
+            raise Refused(f"block={block!r} is no whole number of at least 1.")
+        if (len(rows) // block + 1) * (len(columns) // block + 1) > _MOST_CELLS:
+            raise Refused(f"{len(rows)} x {len(columns)} weights in cells of {block} are more than can be seen.")
+        largest, skip = content.get("combine") == "max", content.get("hide_sink") is True
+        found = attention_parts.part(where, heads, rows, columns, block, largest=largest, skip_first=skip)
+        return found.weights
+    (position,) = checked_indices("position", content.get("position"), where.queries if ask == "row" else where.keys)
+    read = attention_parts.row if ask == "row" else attention_parts.column
+    return read(where, heads, position)
+
+
+def _run(name: str, content: dict[str, Any], count: int) -> range:
+    """A run of positions as [first, after the last]."""
+    asked = content.get(name)
+    whole = isinstance(asked, list) and len(asked) == 2 and all(type(end) is int for end in asked)
+    if not whole or not 0 <= asked[0] < asked[1] <= count:
+        raise Refused(f"{name}={asked!r} is no run of positions; [first, after the last] within 0 to {count} is.")
+    return range(*asked)
+
+
+def _choices(trace: Trace) -> list[tuple[str, str]]:
+    """The stacks and kinds of attention that the trace has weights of."""
+    sites = set(trace.sites())
+    return [
+        (stack.name, kind)
+        for stack in trace.anatomy.stacks
+        for kind in KINDS
+        if any(f"{stack.prefix}layers.{layer}.{kind}.pattern" in sites for layer in range(len(stack.layers)))
+    ]
+
+
+def _absence(layer: Layer, kind: str, not_recorded: bool) -> str:
+    """Why a layer shows no weights; empty where it does."""
+    if not_recorded:
+        return "it was not recorded"
+    if heads_of(layer, kind) is not None:
+        return ""
+    if layer.recurrent:
+        return "recurrent, no softmax attention"
+    return dict(layer.lost).get(kind) or layer.missing or "no softmax attention"
+
+
+def _fitting(chosen: Selection, seen: Overview, queries: int, keys: int) -> Selection:
+    """The selection without what this picture does not have."""
+    there = [layer for layer, heads in enumerate(seen.heads) if heads]
+    layer, heads, query, key = chosen.layer, chosen.heads, chosen.query, chosen.key
+    if any(at is not None and at >= count for at, count in ((query, queries), (key, keys))):
+        query = key = None
+    if layer is not None and layer not in there:
+        layer, heads = there[0], (0,)
+    if layer is not None and heads is not None:
+        heads = tuple(head for head in heads if head < seen.heads[layer]) or (0,)
+    return Selection(layer, heads, query, key, chosen.stack, chosen.kind)

@@ -14,7 +14,6 @@ The conversions to and from OKLab are those of Björn Ottosson, "A perceptual co
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,16 +153,30 @@ def register() -> None:
             colormaps.register(ListedColormap(table(name) / 255, name=name))
 
 
+# Steps from one colour to the next are small, and few differ: a letter a step is a third of what the bytes take, and
+# every widget carries them. Letters begin where no quote and no backslash follows.
+_LETTER = ord("0")
+_LEAST = -5
+
+
+def _packed(colours: NDArray[np.uint8]) -> str:
+    """The first colour in hex, the steps that occur in three letters each, and a letter for each step that is taken."""
+    taken = [tuple(step) for step in np.diff(colours.astype(int), axis=0).tolist()]
+    known = sorted(set(taken))
+    steps = "".join(chr(_LETTER + part - _LEAST) for step in known for part in step)
+    return f"{bytes(colours[0]).hex()} {steps} {''.join(chr(_LETTER + known.index(step)) for step in taken)}"
+
+
 def typescript() -> str:
-    """The tables as a TypeScript module: 256 x 3 bytes each, in base64."""
+    """The tables as a TypeScript module: 256 colours each, as steps from one to the next."""
     lines = [
         "// Written by `python -m widgets.colors`; change the tables there.",
         "",
-        "/** 256 colours of three bytes each, in base64. */",
+        '/** The first of 256 colours in hex, the steps that occur (red, green, blue; "0" is -5), and those taken. */',
         "export const TABLES = {",
     ]
     for name in NAMES:
-        text = base64.b64encode(table(name).tobytes()).decode("ascii")
+        text = _packed(table(name))
         pieces = [text[start : start + 100] for start in range(0, len(text), 100)]
         lines.append(f"  {name.removeprefix('explorer_')}:")
         lines.extend(f'    "{piece}" +' for piece in pieces[:-1])

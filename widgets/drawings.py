@@ -18,24 +18,25 @@ _ROW = 0.165  # inches of one bar with its label
 _LABELS = 24  # along an axis of a long text
 
 
-def head_map(width: float, weights: NDArray[np.floating], tokens: Sequence[str], title: str) -> Paper:
+def head_map(
+    width: float, weights: NDArray[np.floating], queries: Sequence[str], keys: Sequence[str], title: str
+) -> Paper:
     """One head: rows attend to columns."""
-    figure = Paper(width, width * 1.04)
+    rows, columns = weights.shape
+    figure = Paper(width, width * (rows / columns if rows < columns else 1) + width * 0.04 + (rows < columns) * 0.6)
     axes = bare(figure.add_subplot())
-    count = len(weights)
     colours = colormap("explorer_weight")
-    if count <= _CELLS:
-        edges = np.arange(count + 1) - 0.5
+    if max(rows, columns) <= _CELLS:
+        edges = (np.arange(count + 1) - 0.5 for count in (columns, rows))
         # Hairlines between the cells, not seams: some viewers let the paper shine through where shapes meet.
-        axes.pcolormesh(edges, edges, weights, cmap=colours, vmin=0, vmax=1, edgecolors="face", linewidth=0.1)
+        axes.pcolormesh(*edges, weights, cmap=colours, vmin=0, vmax=1, edgecolors="face", linewidth=0.1)
     else:
         axes.imshow(weights, cmap=colours, vmin=0, vmax=1, interpolation="none")
     axes.set_aspect("equal")
-    axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5))
-    places = range(0, count, -(-count // _labels_in(width, count)))
-    texts = [tokens[place] for place in places]
-    figure.labels(axes.xaxis, places, texts, rotation=90)
-    figure.labels(axes.yaxis, places, texts)
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    for axis, tokens, turn in ((axes.xaxis, keys, 90), (axes.yaxis, queries, 0)):
+        places = range(0, len(tokens), -(-len(tokens) // _labels_in(width, len(tokens))))
+        figure.labels(axis, places, [tokens[place] for place in places], rotation=turn)
     axes.xaxis.tick_top()
     figure.write(axes.set_title(figure.shown(title), fontsize=SIZE + 1, color=INK, loc="left"))
     _scale(figure, axes, "explorer_weight", 0, 1, "weight")

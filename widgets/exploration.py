@@ -15,7 +15,7 @@ import traitlets
 from explorer import Model, Refused, Tokens, Trace
 from explorer.chat_roles import chat_roles
 from explorer.saved import SavedTrace
-from explorer.sites import chosen_stack
+from explorer.sites import chosen_stack, heads_of
 from explorer.tokens import well_formed
 from widgets import wire
 from widgets.code import code_of
@@ -304,7 +304,11 @@ class Exploration(Shared, Connected):
         layers = len(stack.layers)
         if chosen.layer >= layers:
             raise Refused(f"layer={chosen.layer} is out of range: this model has layers 0 to {layers - 1}.")
-        heads = stack.heads[chosen.layer]
+        attention = heads_of(stack.layers[chosen.layer], chosen.kind)
+        if attention is None and chosen.kind != "attn":
+            layer = f"{stack.prefix}layers.{chosen.layer}"
+            raise Refused(f"kind={chosen.kind!r} does not fit: {layer} has no cross-attention that can be recorded.")
+        heads = 0 if attention is None else attention.heads
         if chosen.heads is not None and heads and max(chosen.heads) >= heads:
             raise Refused(f"heads={chosen.heads} are out of range: layer {chosen.layer} has heads 0 to {heads - 1}.")
         for name in ("query", "key"):

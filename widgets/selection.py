@@ -8,6 +8,8 @@ from typing import Any
 
 from explorer import Refused
 
+KINDS = ("attn", "cross_attn")
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -19,7 +21,7 @@ class Selection:
         query: position that attends.
         key: position that is attended to.
         stack: the run of layers, where a model has several.
-        kind: "attn" for self-attention.
+        kind: "attn" for self-attention, "cross_attn" for cross-attention.
     """
 
     layer: int | None = None
@@ -39,8 +41,8 @@ class Selection:
             if not heads or any(isinstance(head, bool) or not isinstance(head, int) or head < 0 for head in heads):
                 raise Refused(f"heads={self.heads!r} are not head indices; use one or more whole numbers from 0.")
             object.__setattr__(self, "heads", heads)
-        if self.kind != "attn":
-            raise Refused(f"kind={self.kind!r} is not 'attn', the only kind of attention in models with one stack.")
+        if self.kind not in KINDS:
+            raise Refused(f"kind={self.kind!r} is no kind of attention; use {' or '.join(map(repr, KINDS))}.")
 
     def to_wire(self) -> dict[str, Any]:
         """As the front end keeps it."""

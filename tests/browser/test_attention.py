@@ -24,7 +24,7 @@ def test_typing_draws_a_new_picture(attention: AttentionPage) -> None:
     attention.becomes("attention.text", "The cat sat on the mat")
     # What the picture shows is what a cell gets, and the exact map has replaced the thumbnail's.
     attention.map.hover(4, 1)
-    expect(attention.tooltip.locator(".explorer-value")).to_have_text(re.compile(r"^[<0-9.]+$"))
+    expect(attention.tooltip.locator(".explorer-value")).to_have_text(re.compile(r"^[0-9.e-]+$"))
 
 
 def test_hovering_a_cell_says_query_key_and_the_kernels_weight(attention: AttentionPage) -> None:
@@ -61,7 +61,7 @@ def test_a_selection_set_in_python_moves_the_panel(attention: AttentionPage) -> 
     expect(attention.root.locator(".explorer-axis.is-col.is-chosen")).to_have_text("capital")
     exact = attention.value(f"float(model.trace({PROMPT!r}).pattern(12, heads=[3])[0, 0, 4, 1])")
     said = attention.root.locator("p[aria-live=polite]")
-    expect(said).to_have_text(f"Layer 12, head 3: “ is” → “ capital” {exact:.3f}")
+    expect(said).to_have_text(f"layer 12 · head 3 · “ is” → “ capital” {exact:.3f}")
 
 
 def test_arrows_walk_layers_and_heads_and_escape_lets_go(attention: AttentionPage) -> None:
@@ -124,3 +124,56 @@ def test_a_click_that_comes_a_picture_too_late_is_done_with_at_the_next(attentio
     attention.selects(layer=0, head=0, query=1, key=0)
     attention.shows("Hello there")
     expect(attention.root.locator(".is-dimmed")).to_have_count(0)
+
+
+def test_zooming_a_long_text_shows_the_kernels_single_weights(attention: AttentionPage) -> None:
+    text = "one two three four five six seven eight nine ten " * 30
+    attention.start(text.strip(), selection="Selection(layer=11, heads=(2,))")
+    aside = attention.root.locator(".explorer-aside")
+    expect(aside).to_contain_text("each cell is the largest of 2 × 2 weights")
+    attention.map.root.focus()
+    for _ in range(4):
+        attention.page.keyboard.press("+")
+    expect(aside).not_to_contain_text("each cell is the largest")
+    expect(aside).not_to_contain_text("being computed")
+    rows, cols = attention.map.rows, attention.map.cols
+    assert rows < 100
+    attention.map.hover(rows - 1, cols // 2)
+    expect(attention.tooltip.locator(".explorer-value")).to_have_text(re.compile(r"^[0-9.e-]+$|later"))
+    attention.map.click(rows - 1, 0)
+    query, key = attention.value("[attention.selection.query, attention.selection.key]")
+    shown = attention.root.locator("p[aria-live=polite]").text_content() or ""
+    exact = attention.value(f"float(attention.exploration.trace().pattern(11, heads=[2])[0, 0, {query}, {key}])")
+    assert abs(float(shown.split()[-1]) - exact) <= 0.0005 + 1e-6
+    attention.page.keyboard.press("Escape")
+    attention.map.root.focus()
+    attention.page.keyboard.press("Home")
+    expect(aside).to_contain_text("each cell is the largest of 2 × 2 weights")
+
+
+def test_the_text_is_coloured_by_the_kernels_row_and_column(attention: AttentionPage) -> None:
+    attention.start(PROMPT, selection="Selection(layer=12, heads=(3,), query=4)")
+    attention.root.get_by_role("radio", name="Text").click()
+    chips = attention.root.locator(".explorer-text-view .explorer-chip")
+    for direction, at in (("attends", "4, 1"), ("attended", "1, 4")):
+        attention.root.get_by_label("Direction").select_option(direction)
+        if direction == "attended":
+            chips.nth(4).click()
+        exact = attention.value(f"float(model.trace({PROMPT!r}).pattern(12, heads=[3])[0, 0, {at}])")
+        expected = "not seen" if at == "1, 4" else f"{exact:.3f}"
+        expect(chips.nth(1)).to_have_attribute("aria-label", re.compile(f"{re.escape(expected)}$"))
+    attention.root.get_by_label("Direction").select_option("attends")
+    attention.root.get_by_role("radio", name="Matrix").click()
+    expect(attention.map.root).to_be_visible()
+
+
+def test_ablating_a_head_from_the_panel_is_an_edit_in_python(attention: AttentionPage) -> None:
+    attention.start(PROMPT, selection="Selection(layer=3, heads=(1,))")
+    attention.heads.root.focus()
+    attention.page.keyboard.press("Shift+ArrowDown")
+    expect(attention.head).to_have_text("layer 3 · mean of heads 1, 2")
+    attention.root.get_by_role("button", name="ablate").click()
+    attention.becomes("repr(attention.exploration.edits)", "(Ablate('layers.3.attn.z', heads=(1, 2)),)")
+    expect(attention.heads.root.locator(".is-edited")).to_have_count(2)
+    attention.root.get_by_role("button", name="ablate").click()
+    attention.becomes("len(attention.exploration.edits)", 0)

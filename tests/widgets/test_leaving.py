@@ -115,7 +115,7 @@ def inflated(part: bytes) -> bytes:
 def test_pixels_have_the_colours_of_the_screen() -> None:
     weights = np.array([[1.0, 0.0], [0.25, 0.75]])
     drawn = io.BytesIO()
-    figure = head_map(3.0, weights, ["a", "b"], "")
+    figure = head_map(3.0, weights, ["a", "b"], ["c", "d"], "")
     figure.savefig(drawn, format="png")
     image = np.asarray(Image.open(drawn).convert("RGB"))
     axes = figure.axes[0]
@@ -145,9 +145,7 @@ def test_a_page_carries_every_head_within_the_error_it_states(
     attention: AttentionPanel, sample: explorer.Model
 ) -> None:
     trace = sample.trace(TEXT)
-    stack = sample.anatomy.stack
-    assert stack is not None
-    state, said = all_heads(trace, stack, [], PageLimits())
+    state, said = all_heads(trace, "", "attn", PageLimits())
     carried = state["carried"]
     length, heads = len(trace), carried["heads"]
     levels = np.frombuffer(carried["levels"]["data"], np.uint8).reshape(30, heads, -1)
@@ -159,6 +157,11 @@ def test_a_page_carries_every_head_within_the_error_it_states(
         keys, queries = np.triu_indices(length)
         off = np.abs(levels[layer] / 255 * scale[layer][:, None] - exact[:, queries, keys]).max()
         assert off <= carried["error"] + 1e-6
+        edges = (
+            np.frombuffer(carried[name]["data"], np.float16).reshape(30, heads, length) for name in ("first", "rest")
+        )
+        for found, wanted in zip(edges, (exact[..., 0], 1 - exact.sum(-1)), strict=True):
+            assert np.abs(found[layer].astype(np.float32) - wanted).max() < 1e-3
     assert f"{carried['error']:.4f}" in said
 
 

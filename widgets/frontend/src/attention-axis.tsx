@@ -11,6 +11,8 @@ export interface AxisProps {
   labels: readonly string[];
   tokens: readonly WireToken[];
   layout: MapLayout;
+  /** Pixels at the end of the labels that hold something else. */
+  inset?: number;
   chosen: number | undefined;
   hovered: number | undefined;
   onChoose?: (index: number) => void;
@@ -50,13 +52,13 @@ export function AttentionAxis(props: AxisProps): JSX.Element {
             class={`explorer-axis is-${side} ${marks.join(" ")}`}
             style={
               isRow
-                ? { top: place, width: `${layout.gutterX - GAP}px` }
+                ? { top: place, width: `${layout.gutterX - GAP - (props.inset ?? 0)}px` }
                 : { left: place, height: `${layout.gutterY - GAP}px` }
             }
             onClick={onChoose ? () => onChoose(index) : undefined}
           >
             <bdi>{label}</bdi>
-            <Part token={tokens[starts[index] ?? -1]} whole={(starts[1] ?? 1) === 1} />
+            <Part token={tokens[starts[index] ?? -1]} whole={(starts[1] ?? 1) - (starts[0] ?? 0) === 1} />
           </span>
         );
       })}

@@ -4,10 +4,12 @@ import { useSignal } from "@preact/signals";
 import type { CSSProperties, JSX } from "preact";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { layoutHeads } from "./attention-layout";
-import { type Picture, thumbnail } from "./attention-state";
+import { entryOf } from "./attention-colors";
+import { type Picture, type Scale, headsName, thumbnail } from "./attention-state";
 import {
   type Cell,
   type Pixels,
+  attentionWords,
   blit,
   boxOf,
   cellAt,
@@ -19,6 +21,7 @@ import {
   useDomId,
   useModel,
   useTooltip,
+  useWords,
   walked,
 } from "./shared";
 
@@ -31,7 +34,11 @@ export interface HeadsProps {
   heads: readonly number[];
   /** Whether the first token's column is left out, where a thumbnail's column is one token. */
   hideFirst: boolean;
-  onChoose: (layer: number, head: number) => void;
+  scale: Scale;
+  /** The heads of a layer that are edited. */
+  edited: (layer: number) => readonly number[];
+  /** A click or key on a head; with Ctrl it joins the chosen ones or leaves them, with Shift all up to it join. */
+  onChoose: (layer: number, head: number, how: "alone" | "toggle" | "upTo") => void;
   onRelease: () => void;
 }
 
@@ -43,38 +50,41 @@ function Lens({
   layer,
   head,
   hideFirst,
+  scale,
 }: {
   picture: Picture;
   layer: number;
   head: number;
   hideFirst: boolean;
+  scale: Scale;
 }): JSX.Element {
   const { dark, theme } = useModel();
+  const words = useWords(attentionWords);
   const canvas = useRef<HTMLCanvasElement>(null);
   const isDark = dark.value;
   const revision = theme.revision.value;
   useLayoutEffect(() => {
     if (canvas.current === null) return;
-    const table = colorsOn(canvas.current, isDark);
+    const table = colorsOn(canvas.current, isDark, scale);
     const size = { width: LENS, height: LENS, ratio: globalThis.devicePixelRatio || 1 };
     paint(canvas.current, size, (target) => {
       const all = { left: 0, top: 0, width: target.width, height: target.height };
       drawThumbnail(target, picture, layer, head, hideFirst, table, all);
     });
-  }, [picture, layer, head, hideFirst, isDark, revision]);
+  }, [picture, layer, head, hideFirst, scale, isDark, revision]);
   return (
     <div class="explorer-lens">
       <canvas ref={canvas} />
-      <span>
-        layer {layer} · head {head}
-      </span>
+      <span>{words.head(layer, head)}</span>
     </div>
   );
 }
 
-function colorsOn(canvas: Element, dark: boolean): Uint32Array {
+/** The colours of a thumbnail's bytes. */
+function colorsOn(canvas: Element, dark: boolean, scale: Scale): Uint32Array {
   const table = tableOf("weight", dark);
-  return pixelsOver(table, surfaceBehind(canvas) ?? table.surface);
+  const pixels = pixelsOver(table, surfaceBehind(canvas) ?? table.surface);
+  return pixels.map((_, byte) => pixels[entryOf(byte / 255, 1, scale)] as number);
 }
 
 function drawThumbnail(
@@ -86,16 +96,17 @@ function drawThumbnail(
   table: Uint32Array,
   place: { left: number; top: number; width: number; height: number },
 ): void {
-  const { rows, cols, positions } = picture;
+  const { rows, cols, keys } = picture;
   let values = thumbnail(picture, layer, head);
-  if (hideFirst && cols === positions)
+  if (hideFirst && cols === keys)
     values = values.map((value, index) => (index % cols === 0 ? 0 : value));
   blit(target, { values, rows, cols }, table, place);
 }
 
 /** The thumbnails: layers from left to right, heads from top to bottom. Hover enlarges, click chooses, arrows walk. */
 export function AttentionHeads(props: HeadsProps): JSX.Element {
-  const { picture, width, ratio, layer, heads, hideFirst } = props;
+  const { picture, width, ratio, layer, heads, hideFirst, scale } = props;
+  const words = useWords(attentionWords);
   const { dark, theme } = useModel();
   const tooltip = useTooltip();
   const canvas = useRef<HTMLCanvasElement>(null);
@@ -111,7 +122,7 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
   const revision = theme.revision.value;
   useLayoutEffect(() => {
     if (canvas.current === null || width <= 0) return;
-    const table = colorsOn(canvas.current, isDark);
+    const table = colorsOn(canvas.current, isDark, scale);
     const size = { width: layout.width - lattice.left, height: lattice.rows * lattice.pitchY, ratio };
     paint(canvas.current, size, (target) => {
       const device = (pixels: number): number => Math.round(pixels * ratio);
@@ -128,12 +139,17 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
         }
       }
     });
-  }, [picture, layout, isDark, revision, hideFirst, width]);
+  }, [picture, layout, isDark, revision, hideFirst, scale, width]);
 
   const headUnder = (event: MouseEvent): Cell | null => {
     const frame = plane.current?.getBoundingClientRect();
     const cell = frame ? cellAt(lattice, event.clientX - frame.left, event.clientY - frame.top) : null;
     return cell !== null && cell.row < (picture.headsPerLayer[cell.col] ?? 0) ? cell : null;
+  };
+  const absentUnder = (event: MouseEvent): number | null => {
+    const frame = plane.current?.getBoundingClientRect();
+    const cell = frame ? cellAt(lattice, event.clientX - frame.left, event.clientY - frame.top) : null;
+    return cell !== null && picture.headsPerLayer[cell.col] === 0 ? cell.col : null;
   };
   const leave = (): void => {
     hover.value = null;
@@ -141,19 +157,26 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
   };
   const look = (event: PointerEvent): void => {
     const cell = headUnder(event);
+    const absent = absentUnder(event);
+    if (absent !== null) {
+      hover.value = null;
+      tooltip.show(event, words.absent(absent, picture.absent[absent] ?? ""));
+      return;
+    }
     if (cell === null) return leave();
     const known = hover.peek();
     if (known?.row !== cell.row || known.col !== cell.col) hover.value = cell;
-    tooltip.show(event, <Lens picture={picture} layer={cell.col} head={cell.row} hideFirst={hideFirst} />);
+    tooltip.show(event, <Lens picture={picture} layer={cell.col} head={cell.row} hideFirst={hideFirst} scale={scale} />);
   };
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const here = { row: heads[0] ?? 0, col: layer };
+    const here = { row: (event.shiftKey ? heads.at(-1) : heads[0]) ?? 0, col: layer };
     const next = walked(event.key, here, picture.heads, picture.layers);
     if (next !== null) {
       // A layer may have fewer heads than its neighbour, or none at all.
       const most = (picture.headsPerLayer[next.col] ?? 0) - 1;
-      if (most >= 0) props.onChoose(next.col, Math.min(next.row, most));
+      const how = event.shiftKey && next.col === layer ? "upTo" : "alone";
+      if (most >= 0) props.onChoose(next.col, Math.min(next.row, most), how);
     } else if (event.key === "Escape") props.onRelease();
     else return;
     event.preventDefault();
@@ -162,6 +185,10 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
   const styleOf = (cell: Cell): CSSProperties => {
     const box = boxOf(lattice, cell);
     return { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px` };
+  };
+  const columnOf = (col: number): CSSProperties => {
+    const box = boxOf(lattice, { row: 0, col });
+    return { ...styleOf({ row: 0, col }), height: `${lattice.rows * lattice.pitchY - (lattice.pitchY - box.height)}px` };
   };
   // Labels that fit, and always the chosen one in place of those it would run into.
   const numbers = (count: number, pitch: number, needed: number, chosen: readonly number[]): number[] => {
@@ -178,7 +205,8 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
       style={{ width: `${layout.width}px`, height: `${layout.height}px` }}
       role="grid"
       tabIndex={0}
-      aria-label={`${picture.layers} layers by ${picture.heads} heads`}
+      aria-label={words.grid(picture.layers, picture.heads)}
+      aria-multiselectable="true"
       aria-rowcount={picture.heads}
       aria-colcount={picture.layers}
       aria-activedescendant={cellId}
@@ -187,7 +215,9 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
       onBlur={leave}
       onClick={(event) => {
         const cell = headUnder(event);
-        if (cell !== null) props.onChoose(cell.col, cell.row);
+        if (cell === null) return;
+        const how = event.shiftKey ? "upTo" : event.ctrlKey || event.metaKey ? "toggle" : "alone";
+        props.onChoose(cell.col, cell.row, how);
       }}
       onKeyDown={onKeyDown}
     >
@@ -211,6 +241,14 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
             {index}
           </span>
         ))}
+        {picture.headsPerLayer.map((count, index) =>
+          count === 0 ? <i key={`absent${index}`} class="explorer-absent" style={columnOf(index)} /> : null,
+        )}
+        {picture.headsPerLayer.map((_, index) =>
+          props.edited(index).map((head) => (
+            <i key={`edited${index}/${head}`} class="explorer-frame is-edited" style={styleOf({ row: head, col: index })} />
+          )),
+        )}
         {hover.value !== null && <i class="explorer-frame is-hovered" style={styleOf(hover.value)} />}
         {heads.map((head) => (
           <i key={head} class="explorer-frame is-chosen" style={styleOf({ row: head, col: layer })} />
@@ -218,7 +256,7 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
       </div>
       <div role="row" aria-rowindex={(heads[0] ?? 0) + 1} class="explorer-hidden">
         <div id={cellId} role="gridcell" aria-colindex={layer + 1} aria-selected="true">
-          {`layer ${layer}, head ${heads[0] ?? 0}`}
+          {headsName(words, props)}
         </div>
       </div>
     </div>

@@ -44,7 +44,7 @@ const SMALLEST_CELL = 2;
 /** The cells of a map are a little wider than high, as in print. */
 const ASPECT = 1.18;
 
-/** Lays out a map of `rows` x `cols` cells in `width` CSS pixels. */
+/** Lays out a map of `rows` x `cols` cells in `width` CSS pixels, with room for so many at the left of the cells. */
 export function layoutMap(
   rows: number,
   cols: number,
@@ -52,10 +52,11 @@ export function layoutMap(
   colLabels: readonly string[],
   width: number,
   ratio: number,
+  beside = 0,
 ): MapLayout {
   const longest = (labels: readonly string[]): number =>
     Math.min(LONGEST_LABEL, Math.max(16, ...labels.map(labelWidth))) + LABEL_GAP;
-  const gutterX = Math.ceil(longest(rowLabels));
+  const gutterX = Math.ceil(longest(rowLabels)) + beside;
   const gutterY = Math.ceil(longest(colLabels));
   const room = Math.max(1, width - gutterX);
   const high = Math.min(LARGEST_CELL.height, Math.max(SMALLEST_CELL, HIGHEST_MAP / rows));
@@ -71,6 +72,16 @@ export function layoutMap(
     width: gutterX + cols * pitchX,
     height: gutterY + rows * pitchY,
   };
+}
+
+/** Stretches `rows` x `cols` cells over the place of a whole map, so that zooming moves nothing else. */
+export function stretched(rows: number, cols: number, whole: MapLayout, ratio: number): MapLayout {
+  const { gutterX, gutterY, width, height } = whole;
+  const pitchX = (width - gutterX) / cols;
+  const pitchY = (height - gutterY) / rows;
+  const even = [pitchX, pitchY].every((pitch) => Math.abs(pitch * ratio - Math.round(pitch * ratio)) < 1e-6);
+  const gap = even && Math.min(pitchX, pitchY) >= 6 ? 1 / ratio : 0;
+  return { ...whole, lattice: { left: gutterX, top: gutterY, rows, cols, pitchX, pitchY, gap } };
 }
 
 /** Sizes of the thumbnails: layers are columns, heads are rows. */

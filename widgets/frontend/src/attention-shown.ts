@@ -1,40 +1,65 @@
 /** From the panel's traits to what is shown, decoded once for every arrival. */
 
-import { useComputed } from "@preact/signals";
-import { carriedMatrix } from "./attention-carried";
+import { useComputed, useSignal } from "@preact/signals";
+import { useMemo } from "preact/hooks";
+import { carriedLine, carriedMatrix } from "./attention-carried";
+import { Questions } from "./attention-questions";
+import { type Region, blockFor, blocksOf, isWhole, whole, within } from "./attention-region";
 import {
   type AttentionView,
+  type Combine,
   type HeadMap,
+  type Matrix,
   type Picture,
+  type Rows,
   type Selection,
   type State,
-  chosenHead,
-  firstTokenShare,
-  headMap,
+  chosenHeads,
+  exactMap,
+  isOf,
+  readRows,
   readView,
+  thumbnailMap,
+  visibleKeys,
 } from "./attention-state";
-import { type Fault, faultOf, useModel, usePicture } from "./shared";
+import { type Asked, Tiles } from "./attention-tiles";
+import { type Fault, attentionWords, faultOf, useModel, usePicture, wordsOf } from "./shared";
 
 export interface Attention {
   /** All heads; `null` before the first picture. */
   picture: Picture | null;
-  /** The chosen head. */
+  /** All of the chosen heads' map, and the part that is looked at. */
+  all: HeadMap | null;
   map: HeadMap | null;
+  /** What is said of every row; `null` until the chosen heads' weights arrive. */
+  rows: Rows | null;
   fault: Fault | null;
-  /** See {@link firstTokenShare}. */
-  share: number | null;
   /** As Python or the reader set it; it may say more, or something else, than can be shown. */
   selection: Partial<Selection>;
   /** In a saved page: how far a weight of the map may be off; `null` where it is the model's own. */
   error: number | null;
+  /** The part that is looked at. */
+  region: Region;
+  look: (region: Region) => void;
+  /** What the weights are of, for questions. */
+  asked: Asked | null;
+  questions: Questions;
 }
 
 interface Shown {
-  map: HeadMap | null;
+  all: HeadMap | null;
+  rows: Rows | null;
   fault: Fault | null;
-  share: number | null;
   error: number | null;
 }
+
+interface Looked {
+  region: Region;
+  queries: number;
+  keys: number;
+}
+
+const NOWHERE = whole(0, 0);
 
 /** What the attention panel shows now. */
 export function useAttention(): Attention {
@@ -43,30 +68,112 @@ export function useAttention(): Attention {
   const selection = model.trait("selection");
   const matrix = model.trait("matrix");
   const carried = model.trait("carried");
+  const { questions, tiles } = useMemo(() => {
+    const questions = new Questions(model, (ask, content) => {
+      const { picture } = found.peek();
+      const { layer, heads, position } = content as { layer: number; heads: number[]; position: number };
+      if (picture === null || ask === "part") return null;
+      const { stack, kind } = picture;
+      return carriedLine(carried.peek(), { stack, kind, layer, heads }, ask, position);
+    });
+    return { questions, tiles: new Tiles(questions) };
+  }, [model]);
+  const looked = useSignal<Looked | null>(null);
   // Apart from the chosen cell, so that choosing one does not decode the map again.
-  const layer = useComputed(() => chosen(found.value.picture, selection.value)?.layer ?? 0);
-  const head = useComputed(() => chosen(found.value.picture, selection.value)?.head ?? 0);
+  const wanted = useComputed(() => {
+    const { picture } = found.value;
+    return picture === null ? "" : JSON.stringify(chosenHeads(selection.value ?? {}, picture));
+  });
   const shown = useComputed<Shown>(() => {
     const { picture } = found.value;
-    if (picture === null) return { map: null, fault: null, share: null, error: null };
+    if (picture === null) return { all: null, rows: null, fault: null, error: null };
+    const { layer, heads } = JSON.parse(wanted.value) as { layer: number; heads: number[] };
+    const combine: Combine = model.trait("combine").value ?? "mean";
+    const hideSink = model.trait("hide_sink").value === true;
+    const waiting = (): HeadMap => thumbnailMap(picture, layer, heads, combine);
+    const wish = { layer, heads, combine, hideSink };
     try {
-      const own = headMap(picture, layer.value, head.value, matrix.value);
-      const other = own.exact ? null : carriedMatrix(carried.value, picture.request, layer.value, head.value);
-      const map = other === null ? own : headMap(picture, layer.value, head.value, other);
-      return { map, fault: null, share: firstTokenShare(map), error: other && (carried.value?.error ?? null) };
+      const own: Partial<Matrix> | null = matrix.value;
+      const kept = isOf(own, picture, wish) ? null : carriedMatrix(carried.value, { ...picture, ...wish });
+      const there = kept ?? own;
+      if (!isOf(there, picture, wish)) return { all: waiting(), rows: null, fault: null, error: null };
+      const rows = readRows(there);
+      const error = kept === null ? null : (carried.value?.error ?? null);
+      return { all: exactMap(there, rows, picture), rows, fault: null, error };
     } catch (error) {
-      const map = headMap(picture, layer.value, head.value, null);
-      return { map, fault: faultOf(error, "The chosen head cannot be read."), share: firstTokenShare(map), error: null };
+      const fault = faultOf(error, wordsOf(model, attentionWords).headNotRead);
+      return { all: waiting(), rows: null, fault, error: null };
     }
   });
+  const region = useComputed<Region>(() => {
+    const { picture } = found.value;
+    if (picture === null) return NOWHERE;
+    const now = looked.value;
+    const { queries, keys } = picture;
+    return now !== null && now.queries === queries && now.keys === keys ? now.region : whole(queries, keys);
+  });
+  const asked = useComputed<Asked | null>(() => {
+    const { picture } = found.value;
+    if (picture === null) return null;
+    const { layer, heads } = JSON.parse(wanted.value) as { layer: number; heads: number[] };
+    const combine = model.trait("combine").value ?? "mean";
+    return { picture: picture.request, layer, heads, combine, hide_sink: model.trait("hide_sink").value === true };
+  });
+  const map = useComputed<HeadMap | null>(() => {
+    const { all, rows } = shown.value;
+    const { picture } = found.value;
+    if (all === null || picture === null || rows === null || asked.value === null) return all;
+    return part(all, rows, picture, region.value, asked.value, tiles);
+  });
+  const look = (next: Region): void => {
+    const { picture } = found.peek();
+    if (picture !== null) looked.value = { region: next, queries: picture.queries, keys: picture.keys };
+  };
   const { picture, fault } = found.value;
-  const { map, share, error } = shown.value;
-  return { picture, map, share, error, fault: fault ?? shown.value.fault, selection: selection.value ?? {} };
+  return {
+    picture,
+    all: shown.value.all,
+    map: map.value,
+    rows: shown.value.rows,
+    fault: fault ?? shown.value.fault,
+    error: shown.value.error,
+    selection: selection.value ?? {},
+    region: region.value,
+    look,
+    asked: asked.value,
+    questions,
+  };
 }
 
-function chosen(
-  picture: Picture | null,
-  selection: Partial<Selection> | null,
-): { layer: number; head: number } | null {
-  return picture === null ? null : chosenHead(selection ?? {}, picture);
+/** A part of the map in cells as fine as can be seen; from the whole's own cells until finer ones arrive. */
+function part(
+  all: HeadMap,
+  rows: Rows,
+  picture: Picture,
+  region: Region,
+  asked: Asked,
+  tiles: Tiles,
+): HeadMap {
+  const { queries, keys } = picture;
+  if (isWhole(region, whole(queries, keys))) return all;
+  const block = blockFor(region, all.block);
+  const down = blocksOf(region.top, region.rows, queries, block);
+  const across = blocksOf(region.left, region.cols, keys, block);
+  const coarseRow = within(down.starts, all.rowStart);
+  const coarseCol = within(across.starts, all.colStart);
+  const coarse = (row: number, col: number): number =>
+    all.weights[(coarseRow[row] as number) * all.cols + (coarseCol[col] as number)] as number;
+  const places = { rowStart: down.starts, colStart: across.starts, rowEnd: down.end, colEnd: across.end };
+  const size = { rows: down.starts.length, cols: across.starts.length };
+  const visible = visibleKeys(rows, down.starts, down.end);
+  if (block === all.block) {
+    const weights = Float32Array.from({ length: size.rows * size.cols }, (_, at) =>
+      coarse(Math.floor(at / size.cols), at % size.cols),
+    );
+    return { ...all, ...places, ...size, weights, visible };
+  }
+  const arrived = tiles.arrived.value; // drawn anew with what comes next
+  const { weights, complete } = tiles.read(asked, { queries, keys }, block, down.starts, across.starts, coarse);
+  return { ...all, ...places, ...size, weights, visible, block, exact: complete && arrived >= 0 };
 }
+

@@ -7,10 +7,12 @@ import {
   type View,
   type WireArray,
   type WireToken,
+  type Words,
+  type attentionWords,
   blockOf,
   decodeBytes,
   decodeFloats,
-  weightIndices,
+  decodeInts,
 } from "./shared";
 
 export interface Selection {
@@ -22,68 +24,134 @@ export interface Selection {
   kind: string;
 }
 
+/** One stack's attention of one kind: "attn" or "cross_attn". */
+export interface Choice {
+  stack: string;
+  kind: string;
+}
+
 /** All heads as thumbnails: `grid` is (layers, heads, rows, columns), 255 for a weight of 1. */
 export interface AttentionView extends View {
   layers: number;
   heads: number;
   heads_per_layer: number[];
+  /** Why a layer shows nothing; empty where it does. */
+  absent: string[];
+  /** How far back each layer looks; `null` where there is no limit. */
+  windows: (number | null)[];
+  /** Whether a layer's heads have learned sinks. */
+  sinks: boolean[];
   grid: WireArray;
   grid_max_error: number;
   queries_sampled: number | null;
   positions: number;
+  queries: number;
+  keys: number;
+  stack: string;
+  kind: string;
+  choices: Choice[];
+  /** Where edits act on a layer's heads, with `{}` for the layer. */
+  site: string;
+  /** Where the queries are those of a decoder; its tokens are no part of the prompt. */
+  decoder_tokens: WireToken[] | null;
+  keys_from: "prompt" | "decoder";
 }
 
-/** One head exactly. Cell (i, j) is the largest weight of a block that begins at `row_start[i]`, `col_start[j]`. */
+/** The chosen heads exactly. Cell (i, j) is the largest weight of a block that begins at `row_start[i]`, `col_start[j]`. */
 export interface Matrix {
   request: number;
   layer: number;
   head: number;
+  heads: number[];
+  combine: Combine;
+  hide_sink: boolean;
   data: WireArray;
   row_start: number[];
   col_start: number[];
   block: number;
+  /** (query,): the weight of the first key, and what all weights lack to one. */
+  first: WireArray;
+  rest: WireArray;
+  /** (query, 2): the first key a row may see, and the one after the last. */
+  seen: WireArray;
+  /** Whether what is lacking went to a learned sink. */
+  sinks: boolean;
+  not_numbers: number;
 }
+
+export type Mode = "matrix" | "text";
+export type Combine = "mean" | "max";
+export type Scale = "linear" | "log";
+export type Reach = "one" | "map" | "row";
+export type Direction = "attends" | "attended";
 
 export interface State extends CommonState {
   selection: Partial<Selection>;
   matrix: Partial<Matrix>;
   /** In a saved page: the weights of all heads. */
   carried?: Carried;
+  mode: Mode;
+  combine: Combine;
+  scale: Scale;
+  reach: Reach;
+  direction: Direction;
+  hide_sink: boolean;
 }
 
 /** A decoded {@link AttentionView}. */
 export interface Picture {
   request: number;
+  /** The prompt's; and those that attend and are attended to. */
   tokens: WireToken[];
-  positions: number;
+  queryTokens: WireToken[];
+  keyTokens: WireToken[];
+  queries: number;
+  keys: number;
   layers: number;
   heads: number;
   headsPerLayer: number[];
+  absent: string[];
+  windows: (number | null)[];
+  sinks: boolean[];
+  choices: Choice[];
+  stack: string;
+  kind: string;
+  site: string;
   grid: Uint8Array;
   rows: number;
   cols: number;
   sampled: number | null;
 }
 
-/** The map that is shown large. */
+/** The map that is shown large: all of the chosen heads' weights, or a part. */
 export interface HeadMap {
   layer: number;
-  head: number;
+  heads: number[];
+  combine: Combine;
   rows: number;
   cols: number;
   /** Weights from 0 to 1, row by row; what is not a number stays NaN. */
   weights: Float32Array;
-  /** Their entries in the colour table. */
-  indices: Uint8Array;
   rowStart: number[];
   colStart: number[];
+  /** The positions after the last row and column. */
+  rowEnd: number;
+  colEnd: number;
   /** Positions a cell covers each way. */
   block: number;
-  /** Whether these are the model's own weights; otherwise the thumbnail's, in 255 steps. */
+  /** Whether these are the model's own weights; otherwise they are from the thumbnail, or from larger blocks. */
   exact: boolean;
-  /** Whether no position attends to a later one. */
-  causal: boolean;
-  positions: number;
+  /** Of each row: the first key that it may see, and the one after the last. */
+  visible: Int32Array;
+}
+
+/** What is said of all rows of the chosen heads, by query position. */
+export interface Rows {
+  first: Float32Array;
+  rest: Float32Array;
+  seen: Int32Array;
+  sinks: boolean;
+  notNumbers: number;
 }
 
 function count(value: unknown, name: string): number {
@@ -99,22 +167,33 @@ export function readView(view: AttentionView): Picture {
   const grid = decodeBytes(view.grid, "view.grid", 4);
   const [gridLayers, gridHeads, rows = 0, cols = 0] = grid.shape;
   if (gridLayers !== layers || gridHeads !== heads) {
-    throw new Error(
-      `view.grid is for ${gridLayers} x ${gridHeads} heads; ${layers} x ${heads} were announced.`,
-    );
+    throw new Error(`view.grid is for ${gridLayers} x ${gridHeads} heads, not ${layers} x ${heads}.`);
   }
   const positions = count(view.positions, "view.positions");
   if (view.tokens.length !== positions) {
-    throw new Error(`view.tokens holds ${view.tokens.length} tokens for ${positions} positions.`);
+    throw new Error(`view.tokens holds ${view.tokens.length} of ${positions}.`);
   }
-  const headsPerLayer = Array.isArray(view.heads_per_layer) ? view.heads_per_layer : [];
+  const written = view.decoder_tokens ?? null;
+  const perLayer = Array.isArray(view.heads_per_layer) ? view.heads_per_layer : [];
+  const every = <V>(values: V[] | undefined, otherwise: V): V[] =>
+    Array.from({ length: layers }, (_, layer) => values?.[layer] ?? otherwise);
   return {
     request: view.request,
     tokens: view.tokens,
-    positions,
+    queryTokens: written ?? view.tokens,
+    keyTokens: written !== null && view.keys_from === "decoder" ? written : view.tokens,
+    queries: count(view.queries, "view.queries"),
+    keys: count(view.keys, "view.keys"),
     layers,
     heads,
-    headsPerLayer: Array.from({ length: layers }, (_, layer) => headsPerLayer[layer] ?? heads),
+    headsPerLayer: every(perLayer, heads),
+    absent: every(view.absent, ""),
+    windows: every(view.windows, null),
+    sinks: every(view.sinks, false),
+    choices: Array.isArray(view.choices) ? view.choices : [],
+    stack: view.stack ?? "",
+    kind: view.kind ?? "attn",
+    site: view.site ?? "",
     grid: grid.values,
     rows,
     cols,
@@ -122,12 +201,15 @@ export function readView(view: AttentionView): Picture {
   };
 }
 
-/** The layer and head that the selection shows large, kept inside the model. */
-export function chosenHead(selection: Partial<Selection>, picture: Picture): { layer: number; head: number } {
-  const within = (value: number | null | undefined, size: number): number =>
-    Math.max(0, Math.min(size - 1, value ?? 0));
-  const layer = within(selection.layer, picture.layers);
-  return { layer, head: within(selection.heads?.[0], picture.headsPerLayer[layer] ?? picture.heads) };
+/** The layer and heads that the selection shows large, kept inside the model. */
+export function chosenHeads(selection: Partial<Selection>, picture: Picture): { layer: number; heads: number[] } {
+  const there = picture.headsPerLayer.map((heads) => heads > 0);
+  const wanted = Math.max(0, Math.min(picture.layers - 1, selection.layer ?? 0));
+  const layer = there[wanted] ? wanted : Math.max(0, there.indexOf(true));
+  const most = (picture.headsPerLayer[layer] ?? picture.heads) - 1;
+  const within = (selection.heads ?? []).map((head) => Math.max(0, Math.min(most, head)));
+  const heads = [...new Set(within)];
+  return { layer, heads: heads.length > 0 ? heads : [0] };
 }
 
 /** One head's thumbnail. */
@@ -146,99 +228,151 @@ function evenStarts(positions: number, cells: number): number[] {
   );
 }
 
-function isCausal(weights: Float32Array, rows: number, cols: number): boolean {
-  for (let row = 0; row < rows; row++) {
-    for (let col = row + 1; col < cols; col++) if (weights[row * cols + col] !== 0) return false;
-  }
-  return rows === cols;
+/** Whether the matrix that arrived is of this picture and these heads, hidden and joined as is asked. */
+export function isOf(
+  matrix: Partial<Matrix> | null | undefined,
+  picture: Picture,
+  wanted: { layer: number; heads: number[]; combine: Combine; hideSink: boolean },
+): matrix is Matrix {
+  return (
+    matrix?.request === picture.request &&
+    matrix.layer === wanted.layer &&
+    String(matrix.heads) === String(wanted.heads) &&
+    (wanted.heads.length === 1 || matrix.combine === wanted.combine) &&
+    matrix.hide_sink === wanted.hideSink
+  );
 }
 
-/** The exact map of a head where it has arrived for this picture, else its thumbnail. */
-export function headMap(
-  picture: Picture,
-  layer: number,
-  head: number,
-  matrix: Partial<Matrix> | null | undefined,
-): HeadMap {
-  const arrived = matrix?.request === picture.request && matrix.layer === layer && matrix.head === head;
-  if (arrived) return exactMap(matrix as Matrix, picture.positions);
-  const indices = thumbnail(picture, layer, head);
-  const { rows, cols, positions } = picture;
-  const weights = Float32Array.from(indices, (index) => index / 255);
+/** The first head's thumbnail as a map, until the weights arrive. */
+export function thumbnailMap(picture: Picture, layer: number, heads: number[], combine: Combine): HeadMap {
+  const { rows, cols, queries, keys } = picture;
+  const weights = Float32Array.from(thumbnail(picture, layer, heads[0] ?? 0), (index) => index / 255);
+  const rowStart = evenStarts(queries, rows);
+  const causal = rows === cols && weights.every((weight, at) => at % cols <= Math.floor(at / cols) || weight === 0);
+  const visible = new Int32Array(rows * 2);
+  rowStart.forEach((_, row) => (visible[row * 2 + 1] = causal ? (rowStart[row + 1] ?? queries) : keys));
+  const places = { rowStart, colStart: evenStarts(keys, cols), rowEnd: queries, colEnd: keys };
+  const block = Math.max(1, Math.ceil(keys / Math.max(1, cols)));
+  return { layer, heads, combine, rows, cols, weights, ...places, block, exact: false, visible };
+}
+
+/** Decodes what was said of all rows. */
+export function readRows(matrix: Matrix): Rows {
   return {
-    layer,
-    head,
-    rows,
-    cols,
-    weights,
-    indices,
-    rowStart: evenStarts(positions, rows),
-    colStart: evenStarts(positions, cols),
-    block: Math.max(1, Math.ceil(positions / Math.max(1, cols))),
-    exact: false,
-    causal: isCausal(weights, rows, cols),
-    positions,
+    first: decodeFloats(matrix.first, "matrix.first", 1).values,
+    rest: decodeFloats(matrix.rest, "matrix.rest", 1).values,
+    seen: decodeInts(matrix.seen, "matrix.seen", 2).values,
+    sinks: matrix.sinks === true,
+    notNumbers: matrix.not_numbers,
   };
 }
 
-function exactMap(matrix: Matrix, positions: number): HeadMap {
+/** The keys that any query of each block of rows may see. */
+export function visibleKeys(rows: Rows, rowStart: readonly number[], rowEnd: number): Int32Array {
+  const visible = new Int32Array(rowStart.length * 2);
+  rowStart.forEach((start, row) => {
+    let first = Infinity;
+    let last = 0;
+    for (let query = start; query < (rowStart[row + 1] ?? rowEnd); query++) {
+      first = Math.min(first, rows.seen[query * 2] ?? 0);
+      last = Math.max(last, rows.seen[query * 2 + 1] ?? 0);
+    }
+    visible[row * 2] = Math.min(first, last);
+    visible[row * 2 + 1] = last;
+  });
+  return visible;
+}
+
+/** The whole of the chosen heads. Throws where its parts do not fit together. */
+export function exactMap(matrix: Matrix, rows: Rows, picture: Picture): HeadMap {
   const { values, shape } = decodeFloats(matrix.data, "matrix.data", 2);
-  const [rows = 0, cols = 0] = shape;
-  if (matrix.row_start?.length !== rows || matrix.col_start?.length !== cols) {
-    throw new Error(`matrix.row_start and matrix.col_start do not fit the map of ${rows} x ${cols} cells.`);
+  const [height = 0, width = 0] = shape;
+  if (matrix.row_start?.length !== height || matrix.col_start?.length !== width) {
+    throw new Error(`matrix.row_start or col_start does not fit ${height} x ${width} cells.`);
   }
   return {
     layer: matrix.layer,
-    head: matrix.head,
-    rows,
-    cols,
+    heads: matrix.heads,
+    combine: matrix.combine,
+    rows: height,
+    cols: width,
     weights: values,
-    indices: weightIndices(values),
     rowStart: matrix.row_start,
     colStart: matrix.col_start,
+    rowEnd: picture.queries,
+    colEnd: picture.keys,
     block: Math.max(1, matrix.block),
     exact: true,
-    causal: isCausal(values, rows, cols),
-    positions,
+    visible: visibleKeys(rows, matrix.row_start, picture.queries),
   };
 }
 
-/** The cell that a selection's query and key lie in; a side that is not chosen, or not in the text, is left out. */
+/** The cell that a selection's query and key lie in; a side that is not chosen, or not in the map, is left out. */
 export function cellOf(map: HeadMap, { query, key }: Partial<Selection>): Partial<Cell> {
-  const within = (position: unknown): position is number =>
-    typeof position === "number" && position >= 0 && position < map.positions;
+  const within = (position: unknown, starts: readonly number[], end: number): position is number =>
+    typeof position === "number" && position >= (starts[0] ?? 0) && position < end;
   return {
-    ...(within(query) ? { row: blockOf(map.rowStart, query) } : {}),
-    ...(within(key) ? { col: blockOf(map.colStart, key) } : {}),
+    ...(within(query, map.rowStart, map.rowEnd) ? { row: blockOf(map.rowStart, query) } : {}),
+    ...(within(key, map.colStart, map.colEnd) ? { col: blockOf(map.colStart, key) } : {}),
   };
 }
 
-/** The positions a row or column of the map covers: first and last. */
-export function span(
-  starts: readonly number[],
-  cell: number,
-  positions: number,
-): { first: number; last: number } {
+export interface Span {
+  first: number;
+  last: number;
+}
+
+function span(starts: readonly number[], cell: number, end: number): Span {
   const first = starts[cell] ?? 0;
-  return { first, last: Math.max(first, (starts[cell + 1] ?? positions) - 1) };
+  return { first, last: Math.max(first, (starts[cell + 1] ?? end) - 1) };
 }
 
-/** A weight as it is written everywhere: `0.810`, `<0.001`, `≈ 0.81` from a thumbnail. */
-export function weightText(weight: number, exact: boolean): string {
-  if (Number.isNaN(weight)) return "not a number";
-  if (!exact) return weight > 0 && weight < 0.005 ? "<0.01" : `≈ ${weight.toFixed(2)}`;
-  return weight > 0 && weight < 0.0005 ? "<0.001" : weight.toFixed(3);
+/** The positions a row of the map covers. */
+export function rowSpan(map: HeadMap, row: number): Span {
+  return span(map.rowStart, row, map.rowEnd);
 }
 
-/** The part of all attention that the first token gets, 0 to 1; `null` where a cell covers more than one token. */
-export function firstTokenShare(map: HeadMap): number | null {
-  if (map.block !== 1 || map.cols < 2) return null;
+/** The positions a column of the map covers. */
+export function colSpan(map: HeadMap, col: number): Span {
+  return span(map.colStart, col, map.colEnd);
+}
+
+/** Why a cell holds no weights: its keys come later, or lie further back than the row looks; `null` where it does. */
+export function hiddenBy(map: HeadMap, row: number, col: number): "later" | "window" | null {
+  const { first, last } = colSpan(map, col);
+  if (first >= (map.visible[row * 2 + 1] as number)) return "later";
+  return last < (map.visible[row * 2] as number) ? "window" : null;
+}
+
+/** The part of all attention that the first token gets, 0 to 1. */
+export function firstShare(rows: Rows): number {
   let first = 0;
   let all = 0;
-  map.weights.forEach((weight, index) => {
-    if (Number.isNaN(weight)) return;
-    all += weight;
-    if (index % map.cols === 0) first += weight;
+  rows.first.forEach((weight, query) => {
+    const whole = 1 - (rows.rest[query] ?? 0);
+    if (!Number.isFinite(whole)) return;
+    first += weight;
+    all += whole;
   });
-  return all > 0 ? first / all : null;
+  return all > 0 ? first / all : 0;
+}
+
+/** The share of a learned sink in the mean over all rows. */
+export function sinkShare(rows: Rows): number | null {
+  if (!rows.sinks || rows.rest.length === 0) return null;
+  return rows.rest.reduce((sum, rest) => sum + (Number.isFinite(rest) ? rest : 0), 0) / rows.rest.length;
+}
+
+/** How many rows do not sum to one although no sink takes the rest: by rounding of the model's dtype they may be near. */
+export function unevenRows(rows: Rows): number {
+  return rows.sinks ? 0 : rows.rest.reduce((sum, rest) => sum + (Math.abs(rest) > 0.02 ? 1 : 0), 0);
+}
+
+/** The chosen heads in a few words: `layer 3 · mean of heads 1, 4`. */
+export function headsName(
+  words: Words<typeof attentionWords>,
+  { layer, heads, combine }: { layer: number; heads: readonly number[]; combine?: Combine },
+): string {
+  if (heads.length === 1) return words.head(layer, heads[0] as number);
+  return (combine === "max" ? words.mostOf : words.meanOf)(layer, heads.join(", "));
 }

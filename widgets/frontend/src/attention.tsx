@@ -1,54 +1,82 @@
-/** AttentionPanel: one head large, all heads below, the same selection as in Python. */
+/** AttentionPanel: the chosen heads large, all heads below, the same selection as in Python. */
 
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
+import { ActOnHeads, editedHeads } from "./attention-act";
+import { type Coloring, entryOf, isFirstToken, largestInRow, limitOf } from "./attention-colors";
 import { AttentionHeads } from "./attention-heads";
 import { LIST_GAP, LIST_WIDTH, listBeside } from "./attention-layout";
 import { AttentionMap, cellWords } from "./attention-map";
-import { useAttention } from "./attention-shown";
-import { type HeadMap, type Picture, type Selection, type State, cellOf } from "./attention-state";
+import { type Attention, useAttention } from "./attention-shown";
+import {
+  type HeadMap,
+  type Picture,
+  type Reach,
+  type Rows,
+  type Selection,
+  type State,
+  cellOf,
+  chosenHeads,
+  firstShare,
+  headsName,
+  hiddenBy,
+  sinkShare,
+  unevenRows,
+} from "./attention-state";
 import { AttentionTable } from "./attention-table";
+import { AttentionText } from "./attention-text";
+import { AttentionToolbar, MODES } from "./attention-toolbar";
 import { AttentionWeights } from "./attention-weights";
 import {
   type Cell,
-  type KeyHelp,
   Legend,
   Panel,
+  type Rgb,
   type Swatch,
+  type Table,
+  type TokenStripProps,
+  type Words,
   attentionWords,
   blockOf,
   mountPanel,
+  sharedWords,
   swatch,
   tableOf,
   useModel,
   useSize,
   useWords,
-  weightIndex,
 } from "./shared";
-
-const KEYS: readonly KeyHelp[] = [
-  ["← →", "walk layers, keys or tokens"],
-  ["↑ ↓", "walk heads or queries"],
-  ["Home End", "go to the first or last"],
-  ["Enter", "choose the cell or token"],
-];
 
 function AttentionPanel(): JSX.Element {
   const model = useModel<State>();
-  const { picture, map, fault, share, selection, error } = useAttention();
-  const { toWithin, notCarried } = useWords(attentionWords);
+  const words = useWords(attentionWords);
+  const { position } = useWords(sharedWords);
+  const attention = useAttention();
+  const { picture, all, map, rows, selection } = attention;
   const hover = useSignal<Partial<Cell>>({});
-  const hideFirst = useSignal(false);
   const body = useRef<HTMLDivElement>(null);
   const size = useSize(body);
 
   const select = (changes: Partial<Selection>): void => {
-    const heads = selection.heads?.length ? selection.heads : [map?.head ?? 0];
     const { query = null, key = null, stack = null, kind = "attn" } = selection;
-    model.write({ selection: { layer: map?.layer ?? 0, heads, query, key, stack, kind, ...changes } });
+    const { layer, heads } = picture === null ? { layer: 0, heads: [0] } : chosenHeads(selection, picture);
+    model.write({ selection: { layer, heads, query, key, stack, kind, ...changes } });
   };
   const release = (): void => select({ query: null, key: null });
+  const chooseHead = (layer: number, head: number, how: "alone" | "toggle" | "upTo"): void => {
+    const chosen = picture === null ? null : chosenHeads(selection, picture);
+    if (chosen === null || how === "alone" || chosen.layer !== layer) select({ layer, heads: [head] });
+    else if (how === "toggle") {
+      const left = chosen.heads.filter((other) => other !== head);
+      const heads = left.length === chosen.heads.length ? [...left, head] : left;
+      if (heads.length > 0) select({ heads });
+    } else {
+      const from = chosen.heads[0] ?? head;
+      const step = head < from ? -1 : 1;
+      select({ heads: Array.from({ length: Math.abs(head - from) + 1 }, (_, index) => from + index * step) });
+    }
+  };
   const at: Partial<Cell> = map === null ? {} : cellOf(map, selection);
   const choose = (row: number, col: number): void => {
     if (at.row === row && at.col === col) release();
@@ -59,169 +87,261 @@ function AttentionPanel(): JSX.Element {
     else select({ query: map?.rowStart[row] ?? row, key: null });
   };
   const elsewhere = model.trait("hover").value ?? null;
+  const table = tableOf("weight", model.dark.value);
+  void model.theme.revision.value; // another surface asks for other inks
+  const surface = model.theme.surface();
+  const asking = picture !== null && picture.queryTokens === picture.tokens;
   const linked =
-    map === null || elsewhere === null || elsewhere >= map.positions ? undefined : blockOf(map.rowStart, elsewhere);
+    map === null || elsewhere === null || !asking ? undefined : cellOf(map, { query: elsewhere }).row;
   // Without a question the last token's is asked: it decides what comes next.
   const row = map === null ? 0 : Math.min(map.rows - 1, hover.value.row ?? linked ?? at.row ?? map.rows - 1);
   const col = hover.value.col ?? at.col;
-  const hidden = hideFirst.value && share !== null;
-  const ready = picture !== null && map !== null;
-
-  void model.theme.revision.value; // another surface asks for other inks
-  const surface = model.theme.surface();
-  const colorOf = (index: number): Swatch | null => {
-    if (map === null) return null;
-    const cell = blockOf(map.colStart, index);
-    if (hidden && cell === 0) return null;
-    const entry = weightIndex(map.weights[row * map.cols + cell] ?? 0);
-    return swatch(tableOf("weight", model.dark.value), entry, surface);
-  };
-  const inRow = (starts: number[] | undefined, cell: number): number[] => {
-    const first = starts?.[cell];
-    if (first === undefined || picture === null) return [];
-    const last = starts?.[cell + 1] ?? picture.positions;
-    return Array.from({ length: last - first }, (_, offset) => first + offset);
-  };
-  const asides = asideWords(picture, map, selection, hidden ? share : null);
-  if (error !== null) asides.push(toWithin(error.toFixed(4)));
-  const beside = map !== null && listBeside(map.rows, map.cols, size.value.width);
+  const hideSink = model.trait("hide_sink").value === true;
+  const mode = MODES.includes(model.trait("mode").value) ? model.trait("mode").value : "matrix";
+  const reach: Reach = model.trait("reach").value ?? "one";
+  const scale = model.trait("scale").value ?? "linear";
+  const coloring: Coloring = { scale, reach, limit: all === null ? 1 : limitOf(all, reach, hideSink) };
+  const chosen = map === null ? "" : headsName(words, map);
+  const beside = map !== null && all !== null && listBeside(all.rows, all.cols, size.value.width);
+  const sinks = picture !== null && map !== null && picture.sinks[map.layer] === true;
 
   return (
     <Panel
       name="attention"
-      title="Attention"
-      subtitle={map === null ? "" : `layer ${map.layer} · head ${map.head}`}
+      title={words.title}
+      subtitle={chosen}
       actions={
-        share !== null && (
+        picture !== null &&
+        (picture.keys > 1 || sinks) && (
           <button
             type="button"
             class="explorer-button"
-            aria-pressed={hideFirst.value}
-            title="Heads with nothing to do attend to the first token; hiding its column shows the rest. Weights stay as they are."
-            onClick={() => (hideFirst.value = !hideFirst.value)}
+            aria-pressed={hideSink}
+            title={words.whyHideFirst}
+            onClick={() => model.write({ hide_sink: !hideSink })}
           >
-            hide first token
+            {sinks ? words.hideSinks : words.hideFirst}
           </button>
         )
       }
-      tokens={picture?.tokens ?? []}
-      strip={{
-        colorOf,
-        active: map?.block === 1 ? row : null,
-        selected: [
-          ...(at.row === undefined ? [] : inRow(map?.rowStart, at.row)),
-          ...(at.col === undefined ? [] : inRow(map?.colStart, at.col)),
-        ],
-        describe: (index) =>
-          map === null
-            ? ""
-            : cellWords(map, picture?.tokens ?? [], { row, col: blockOf(map.colStart, index) }).weight,
-        onHover: (index) => {
-          const cell = index === null || map === null ? null : blockOf(map.rowStart, index);
-          hover.value = cell === null ? {} : { row: cell };
-        },
-        onClick: (index) => map !== null && chooseRow(blockOf(map.rowStart, index)),
-        onRelease: release,
-      }}
-      fault={fault}
-      ready={ready}
-      keys={KEYS}
-      legend={<Legend table="weight" low="0" high="1" />}
-      aside={
-        <>
-          {asides.join(" · ")}
-          {map !== null && !map.exact && typeof selection.layer === "number" && (
-            <span class="is-late">
-              {asides.length > 0 && " · "}
-              {model.saved === null ? "from the thumbnail; exact weights are being computed" : notCarried}
-            </span>
-          )}
-        </>
+      tokens={mode === "text" ? [] : (picture?.tokens ?? [])}
+      strip={
+        picture === null || map === null || all === null
+          ? {}
+          : stripOf({
+              ...{ picture, map, all, row, at, coloring, hideSink, words, table, surface, position, chooseRow, release },
+              hover: (found) => (hover.value = found),
+            })
       }
+      fault={attention.fault}
+      ready={picture !== null && map !== null}
+      keys={words.keys}
+      legend={<Legend {...ends(coloring, hideSink, words)} table="weight" />}
+      aside={<Aside attention={attention} hideSink={hideSink} />}
     >
       <div ref={body} class={`explorer-body${beside ? " is-beside" : ""}`}>
-        {ready && (
+        {picture !== null && map !== null && all !== null && (
           <>
-            <div class="explorer-large">
-              <AttentionMap
-                map={map}
-                tokens={picture.tokens}
-                width={beside ? size.value.width - LIST_WIDTH - LIST_GAP : size.value.width}
-                ratio={size.value.ratio}
-                hover={hover}
-                chosen={at}
-                hideFirst={hidden}
-                onChoose={(cell) => choose(cell.row, cell.col)}
-                onChooseRow={chooseRow}
-                onRelease={release}
+            <AttentionToolbar
+              picture={picture}
+              mode={mode}
+              several={map.heads.length > 1}
+              region={attention.region}
+              onLook={attention.look}
+              onSelect={select}
+            />
+            {mode === "text" && attention.asked !== null ? (
+              <AttentionText
+                {...{ picture, rows, coloring, hideSink, selection }}
+                asked={attention.asked}
+                questions={attention.questions}
+                onSelect={select}
               />
-              <AttentionWeights
-                map={map}
-                tokens={picture.tokens}
-                row={row}
-                col={col}
-                hideFirst={hidden}
-                shown={beside ? 10 : 5}
-                onHover={(key) => {
-                  hover.value = key === null ? {} : { row, col: key };
-                }}
-                onChoose={(key) => choose(row, key)}
-              />
+            ) : (
+              <>
+                <div class="explorer-large">
+                  <AttentionMap
+                    picture={picture}
+                    all={all}
+                    map={map}
+                    rows={rows}
+                    coloring={coloring}
+                    width={beside ? size.value.width - LIST_WIDTH - LIST_GAP : size.value.width}
+                    ratio={size.value.ratio}
+                    hover={hover}
+                    chosen={at}
+                    hideSink={hideSink}
+                    region={attention.region}
+                    onLook={attention.look}
+                    onChoose={(cell) => choose(cell.row, cell.col)}
+                    onChooseRow={chooseRow}
+                    onRelease={release}
+                  />
+                  <AttentionWeights
+                    picture={picture}
+                    map={map}
+                    row={row}
+                    col={col}
+                    hideSink={hideSink}
+                    shown={beside ? 10 : 5}
+                    onHover={(key) => {
+                      hover.value = key === null ? {} : { row, col: key };
+                    }}
+                    onChoose={(key) => choose(row, key)}
+                  />
+                </div>
+                <AttentionTable map={map} picture={picture} chosen={at} />
+              </>
+            )}
+            <div class="explorer-heads-head">
+              <h3 class="explorer-caption">
+                {words.heads} <span>{headCount(picture, words)}</span>
+              </h3>
+              <ActOnHeads picture={picture} layer={map.layer} heads={map.heads} />
             </div>
-            <AttentionTable map={map} tokens={picture.tokens} chosen={at} />
-            <h3 class="explorer-caption">
-              Heads <span>{headCount(picture)}</span>
-            </h3>
             <AttentionHeads
               picture={picture}
               width={size.value.width}
               ratio={size.value.ratio}
               layer={map.layer}
-              heads={selection.heads?.length ? selection.heads : [map.head]}
-              hideFirst={hidden}
-              onChoose={(layer, index) => select({ layer, heads: [index] })}
+              heads={map.heads}
+              hideFirst={hideSink}
+              scale={scale}
+              edited={(layer) => editedHeads(model.trait("edits").value ?? [], picture, layer)}
+              onChoose={chooseHead}
               onRelease={release}
             />
           </>
         )}
       </div>
       <p class="explorer-hidden" aria-live="polite">
-        {ready ? announcement(map, picture, at) : ""}
+        {picture !== null && map !== null ? announcement(map, picture, at, words) : ""}
       </p>
     </Panel>
   );
 }
 
-function headCount(picture: Picture): string {
+type AttentionWords = Words<typeof attentionWords>;
+
+interface StripFacts {
+  picture: Picture;
+  map: HeadMap;
+  all: HeadMap;
+  row: number;
+  at: Partial<Cell>;
+  coloring: Coloring;
+  hideSink: boolean;
+  words: AttentionWords;
+  table: Table;
+  surface: Rgb | null;
+  position: (index: number) => string;
+  hover: (cell: Partial<Cell>) => void;
+  chooseRow: (row: number) => void;
+  release: () => void;
+}
+
+/** The prompt's tokens in the colours of the row that is asked about, as far as they are its keys. */
+function stripOf(facts: StripFacts): Partial<TokenStripProps> {
+  const { picture, map, all, row, at, coloring, hideSink, words, table, position } = facts;
+  const asking = picture.queryTokens === picture.tokens;
+  const answering = picture.keyTokens === picture.tokens;
+  const wholeRow = blockOf(all.rowStart, map.rowStart[row] ?? 0);
+  const top = coloring.reach === "row" ? largestInRow(all, wholeRow, hideSink) : coloring.limit;
+  const colorOf = (index: number): Swatch | null => {
+    const col = blockOf(all.colStart, index);
+    if (!answering || (hideSink && isFirstToken(all, col)) || hiddenBy(all, wholeRow, col) !== null) return null;
+    const weight = all.weights[wholeRow * all.cols + col] ?? 0;
+    return swatch(table, entryOf(weight, top, coloring.scale), facts.surface);
+  };
+  const inRow = (starts: readonly number[], cell: number | undefined, end: number): number[] => {
+    if (cell === undefined) return [];
+    const first = starts[cell] ?? 0;
+    return Array.from({ length: (starts[cell + 1] ?? end) - first }, (_, offset) => first + offset);
+  };
+  const rowOf = (index: number): number | undefined => (asking ? cellOf(map, { query: index }).row : undefined);
+  return {
+    colorOf,
+    active: asking && map.block === 1 ? (map.rowStart[row] ?? null) : null,
+    selected: [
+      ...(asking ? inRow(map.rowStart, at.row, map.rowEnd) : []),
+      ...(answering ? inRow(map.colStart, at.col, map.colEnd) : []),
+    ],
+    describe: (index) => {
+      if (!answering) return position(index);
+      return cellWords(all, picture, { row: wholeRow, col: blockOf(all.colStart, index) }, words).weight;
+    },
+    onHover: (index) => {
+      const cell = index === null ? undefined : rowOf(index);
+      facts.hover(cell === undefined ? {} : { row: cell });
+    },
+    onClick: (index) => {
+      const cell = rowOf(index);
+      if (cell !== undefined) facts.chooseRow(cell);
+    },
+    onRelease: facts.release,
+  };
+}
+
+function headCount(picture: Picture, words: AttentionWords): string {
   const uneven = new Set(picture.headsPerLayer).size > 1;
-  return `${picture.layers} layers × ${uneven ? "up to " : ""}${picture.heads} heads`;
+  return (uneven ? words.headCountUpTo : words.headCount)(picture.layers, picture.heads);
 }
 
 /** What is chosen, for people who listen. */
-function announcement(map: HeadMap, picture: Picture, at: Partial<Cell>): string {
-  const head = `Layer ${map.layer}, head ${map.head}`;
-  if (at.row === undefined || at.col === undefined) return head;
-  const { pair, weight } = cellWords(map, picture.tokens, { row: at.row, col: at.col });
-  return `${head}: ${pair} ${weight}`;
+function announcement(map: HeadMap, picture: Picture, at: Partial<Cell>, words: AttentionWords): string {
+  const heads = headsName(words, map);
+  if (at.row === undefined || at.col === undefined) return heads;
+  const { pair, weight } = cellWords(map, picture, { row: at.row, col: at.col }, words);
+  return `${heads} · ${pair} ${weight}`;
+}
+
+/** What the ends of the colours mean. */
+function ends({ scale, reach, limit }: Coloring, hideSink: boolean, words: AttentionWords): { low: string; high: string } {
+  const number = (value: number): string => String(Number(value.toPrecision(2)));
+  const low = scale === "log" ? `≤ ${reach === "row" ? "1/10000" : number(limit / 1e4)}` : "0";
+  if (reach === "row") return { low, high: words.rowsLargest };
+  return { low, high: reach === "one" && !hideSink ? "1" : number(limit) };
 }
 
 /** What is hidden, pooled, sampled or still to come, each in a few words. */
-function asideWords(
-  picture: Picture | null,
-  map: HeadMap | null,
-  selection: Partial<Selection>,
-  hiddenShare: number | null,
-): string[] {
-  if (picture === null || map === null) return [];
-  const words: string[] = [];
-  if (hiddenShare !== null) words.push(`first token hidden: ${Math.round(hiddenShare * 100)} % of the mass`);
-  if (typeof selection.layer !== "number") words.push("no head is chosen: click one for its exact weights");
-  else if (map.exact && map.block > 1)
-    words.push(`each cell is the largest of ${map.block} × ${map.block} weights`);
-  if (picture.sampled !== null) {
-    words.push(`thumbnails: sampled ${picture.sampled} of ${picture.positions} rows, exactly computed`);
-  }
-  return words;
+function Aside({ attention, hideSink }: { attention: Attention; hideSink: boolean }): JSX.Element | null {
+  const model = useModel<State>();
+  const words = useWords(attentionWords);
+  const { picture, map, rows, selection, error } = attention;
+  if (picture === null || map === null) return null;
+  const said: string[] = [];
+  const chosen = typeof selection.layer === "number";
+  if (rows !== null) said.push(...massWords(rows, hideSink, words));
+  if (!chosen) said.push(words.noHead);
+  else if (map.exact && map.block > 1) said.push(words.blocks(map.block));
+  const window = picture.windows[map.layer] ?? null;
+  if (window !== null) said.push(words.window(window));
+  if (picture.sampled !== null) said.push(words.sampled(picture.sampled, picture.queries));
+  if (error !== null) said.push(words.toWithin(error.toFixed(4)));
+  return (
+    <>
+      {said.join(" · ")}
+      {!map.exact && chosen && (
+        <span class="is-late">
+          {said.length > 0 && " · "}
+          {model.saved === null ? words.fromThumbnail : words.notCarried}
+        </span>
+      )}
+    </>
+  );
+}
+
+/** What is hidden of all weight, and what does not add up. */
+function massWords(rows: Rows, hideSink: boolean, words: AttentionWords): string[] {
+  const percent = (share: number): number => Math.round(share * 100);
+  const said: string[] = [];
+  const sink = sinkShare(rows);
+  if (hideSink) said.push(words.firstHidden(percent(firstShare(rows))));
+  if (sink !== null) said.push((hideSink ? words.sinkHidden : words.sinkShown)(percent(sink)));
+  const uneven = unevenRows(rows);
+  if (uneven > 0) said.push(words.uneven(uneven));
+  if (rows.notNumbers > 0) said.push(words.notNumbers(rows.notNumbers));
+  return said;
 }
 
 export default mountPanel(AttentionPanel);

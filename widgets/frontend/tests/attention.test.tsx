@@ -17,6 +17,19 @@ function weights(size: number): Float32Array {
   return values;
 }
 
+/** What Python says of every row of a causal map. */
+function ofRows(values: Float32Array, size: number): Record<string, unknown> {
+  const row = (at: number): Float32Array => values.subarray(at * size, (at + 1) * size);
+  const of = (value: (at: number) => number): Float32Array => Float32Array.from({ length: size }, (_, at) => value(at));
+  return {
+    first: wired(of((at) => row(at)[0] as number), [size]),
+    rest: wired(of((at) => 1 - row(at).reduce((sum, weight) => sum + weight, 0)), [size]),
+    seen: wired(Int32Array.from({ length: size * 2 }, (_, at) => (at % 2 ? (at + 1) / 2 : 0)), [size, 2]),
+    sinks: false,
+    not_numbers: 0,
+  };
+}
+
 function state(texts: readonly string[] = TEXTS): Record<string, unknown> {
   const size = texts.length;
   const one = Uint8Array.from(weights(size), (value) => Math.round(value * 255));
@@ -36,16 +49,37 @@ function state(texts: readonly string[] = TEXTS): Record<string, unknown> {
       grid_max_error: 1 / 510,
       queries_sampled: null,
       positions: size,
+      queries: size,
+      keys: size,
+      absent: [],
+      windows: [null, null, null, null],
+      sinks: [],
+      stack: "",
+      kind: "attn",
+      choices: [{ stack: "", kind: "attn" }],
+      site: "layers.{}.attn.z",
+      decoder_tokens: null,
+      keys_from: "prompt",
     },
     matrix: {
       request: 1,
       layer: 1,
       head: 2,
+      heads: [2],
+      combine: "mean",
+      hide_sink: false,
       data: wired(weights(size), [size, size]),
       row_start: starts,
       col_start: starts,
       block: 1,
+      ...ofRows(weights(size), size),
     },
+    mode: "matrix",
+    combine: "mean",
+    scale: "linear",
+    reach: "one",
+    direction: "attends",
+    hide_sink: false,
     selection: { layer: 1, heads: [2], query: null, key: null, stack: null, kind: "attn" },
   };
 }
@@ -73,14 +107,8 @@ function clickCell(row: number, col: number): void {
   );
 }
 
-/** The table of weights, unfolded. */
-async function table(): Promise<HTMLElement> {
-  const details = el.querySelector(".explorer-weights details") as HTMLDetailsElement;
-  details.open = true;
-  details.dispatchEvent(new Event("toggle"));
-  await settled();
-  return el.querySelector("tbody") as HTMLElement;
-}
+/** The list of the asked row's weights. */
+const list = (): string[] => [...el.querySelectorAll(".explorer-weights li")].map((item) => item.textContent ?? "");
 
 function press(target: HTMLElement, key: string): void {
   target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
@@ -109,7 +137,7 @@ describe("selection", () => {
       selection: { layer: 1, heads: [2], query: 2, key: 1, stack: null, kind: "attn" },
     });
     await settled();
-    expect(el.querySelector("p[aria-live]")?.textContent).toBe("Layer 1, head 2: “ to” → “ Mary” 0.200");
+    expect(el.querySelector("p[aria-live]")?.textContent).toBe("layer 1 · head 2 · “ to” → “ Mary” 0.200");
     clickCell(2, 1);
     expect(model.saves[1]).toMatchObject({ selection: { query: null, key: null } });
   });
@@ -136,7 +164,7 @@ describe("selection", () => {
     const model = await mount(state());
     model.arrive("selection", { layer: 3, heads: [0, 1], query: 1, key: 0, stack: null, kind: "attn" });
     await settled();
-    expect(words()).toContain("layer 3 · head 0");
+    expect(words()).toContain("layer 3 · mean of heads 0, 1");
     expect(heads().querySelectorAll(".explorer-frame.is-chosen").length).toBe(2);
     expect(map().querySelector(".is-row.is-chosen")?.textContent).toBe("Mary");
     expect(map().querySelector(".is-col.is-chosen")?.textContent).toBe("When");
@@ -171,6 +199,214 @@ describe("selection", () => {
       expect(el.querySelector(".explorer-fault")).toBeNull();
       expect(map()).not.toBeNull();
     }
+  });
+});
+
+/** Where a thumbnail lies. */
+function clickHead(row: number, col: number, keys: MouseEventInit = {}): void {
+  const box = boxOf(layoutHeads(LAYERS, HEADS, WIDTH, 1).lattice, { row, col });
+  heads().dispatchEvent(
+    new MouseEvent("click", { clientX: box.left + 1, clientY: box.top + 1, bubbles: true, ...keys }),
+  );
+}
+
+describe("several heads", () => {
+  it("join by Ctrl, up to one by Shift, and leave again", async () => {
+    const model = await mount(state());
+    const chosen = (): unknown => (model.state["selection"] as { heads: number[] }).heads;
+    clickHead(0, 1, { ctrlKey: true });
+    expect(chosen()).toEqual([2, 0]);
+    await settled();
+    clickHead(2, 1, { ctrlKey: true });
+    expect(chosen()).toEqual([0]);
+    await settled();
+    clickHead(0, 1, { ctrlKey: true });
+    expect(chosen()).toEqual([0]);
+    clickHead(2, 1, { shiftKey: true });
+    expect(chosen()).toEqual([0, 1, 2]);
+    await settled();
+    clickHead(1, 3, { ctrlKey: true });
+    expect(model.state["selection"]).toMatchObject({ layer: 3, heads: [1] });
+  });
+
+  it("are shown as their mean or their largest", async () => {
+    const model = await mount({ ...state(), selection: { layer: 1, heads: [0, 2], query: null, key: null } });
+    const choice = el.querySelector("select[aria-label^='What several']") as HTMLSelectElement;
+    choice.value = "max";
+    choice.dispatchEvent(new Event("change", { bubbles: true }));
+    expect(model.saves[0]).toEqual({ combine: "max" });
+    await settled();
+    expect(words()).toContain("layer 1 · largest of heads 0, 2");
+  });
+
+  it("are not shown by weights of the first alone", async () => {
+    await mount({ ...state(), selection: { layer: 1, heads: [2, 0], query: null, key: null } });
+    expect(words()).toContain("exact weights are being computed");
+  });
+});
+
+describe("acting on heads", () => {
+  const button = (name: string): HTMLElement =>
+    [...el.querySelectorAll<HTMLElement>("button")].find((one) => one.textContent === name) as HTMLElement;
+
+  it("writes an ablation, shows it, and takes it back", async () => {
+    const model = await mount(state());
+    button("ablate").click();
+    const edit = { kind: "Ablate", site: "layers.1.attn.z", heads: [2] };
+    expect(model.saves[0]).toEqual({ edits: [{ number: 0, label: "", edit }] });
+    await settled();
+    expect(button("ablate").getAttribute("aria-pressed")).toBe("true");
+    expect(heads().querySelectorAll(".is-edited").length).toBe(1);
+    button("ablate").click();
+    expect(model.saves[1]).toEqual({ edits: [] });
+  });
+
+  it("writes a factor in place of the one before, and keeps other edits", async () => {
+    const other = { number: 0, label: "Steer(...)", edit: null };
+    const model = await mount({ ...state(), edits: [other] });
+    const field = el.querySelector(".explorer-factor") as HTMLInputElement;
+    for (const [typed, factor] of [["2", 2], ["0.5", 0.5]] as const) {
+      field.value = typed;
+      field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+      const edit = { kind: "Scale", factor, site: "layers.1.attn.z", heads: [2] };
+      expect(model.saves.at(-1)).toMatchObject({ edits: [other, { edit }] });
+      await settled();
+    }
+    field.value = "1";
+    field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+    expect(model.saves.at(-1)).toEqual({ edits: [other] });
+    const before = model.saves.length;
+    field.value = "much";
+    field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+    expect(model.saves.length).toBe(before);
+  });
+});
+
+describe("zooming", () => {
+  it("shows a part with its own labels, and the whole again", async () => {
+    const texts = Array.from({ length: 12 }, (_, index) => `t${index}`);
+    const model = await mount(state(texts));
+    const labels = (): (string | null)[] => [...map().querySelectorAll(".is-row")].map((label) => label.textContent);
+    expect(labels().length).toBe(12);
+    map().focus();
+    for (const key of ["+", "+", "+"]) press(map(), key);
+    await settled();
+    expect(labels().length).toBeLessThan(12);
+    expect(model.sent).toEqual([]); // all weights are there already
+    press(map(), "Home");
+    await settled();
+    expect(labels().length).toBe(12);
+  });
+
+  it("asks for single weights where the whole is in blocks, and shows the blocks until they come", async () => {
+    const traits = state(Array.from({ length: 12 }, (_, index) => `t${index}`));
+    const starts = [0, 2, 4, 6, 8, 10];
+    const blocks = { data: wired(weights(6), [6, 6]), row_start: starts, col_start: starts, block: 2 };
+    const model = await mount({ ...traits, matrix: { ...(traits["matrix"] as object), ...blocks } });
+    press(map(), "+");
+    await settled();
+    expect(model.sent).toMatchObject([{ type: "part", rows: [0, 12], columns: [0, 12], block: 1, heads: [2] }]);
+    expect(words()).toContain("exact weights are being computed");
+    const { data, ...shape } = wired(weights(12), [12, 12]);
+    model.message({ answer: "part", number: 1, arrays: { weights: shape } }, [data]);
+    await settled();
+    expect(words()).not.toContain("exact weights are being computed");
+    expect(map().getAttribute("aria-rowcount")).not.toBe("6");
+  });
+});
+
+describe("the text", () => {
+  it("asks for the exact row of a token, and for the column where it is attended to", async () => {
+    const model = await mount({ ...state(), mode: "text" });
+    expect(model.sent).toMatchObject([{ type: "row", picture: 1, layer: 1, heads: [2], position: 2 }]);
+    const { data, ...shape } = wired(new Float32Array([0.25, 0.5, 0.125]), [1, 3]);
+    model.message({ answer: "row", number: 1, arrays: { weights: shape } }, [data]);
+    await settled();
+    const chip = (index: number): HTMLElement => el.querySelector(`[data-index="${index}"]`) as HTMLElement;
+    expect(chip(1).getAttribute("aria-label")).toContain("0.500");
+    expect(chip(1).style.background).not.toBe(chip(2).style.background);
+    chip(1).click();
+    expect(model.state["selection"]).toMatchObject({ query: 1, key: null });
+    await settled();
+    expect(model.sent[1]).toMatchObject({ type: "row", position: 1 });
+    model.arrive("direction", "attended");
+    await settled();
+    expect(model.sent[2]).toMatchObject({ type: "column", position: 1 });
+    expect(words()).toContain("“ Mary” is attended to by");
+  });
+
+  it("finds with /, and draws nothing twice", async () => {
+    await mount({ ...state(), mode: "text" });
+    expect(el.querySelectorAll(".explorer-strip").length).toBe(1);
+    press(el.querySelector(".explorer-text-view") as HTMLElement, "/");
+    const field = document.activeElement as HTMLInputElement;
+    field.value = "mary";
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    await settled();
+    expect(words()).toContain("1 / 1");
+    expect(el.querySelectorAll(".explorer-text-view .is-selected").length).toBe(1);
+  });
+
+  it("is a view that arrows choose", async () => {
+    const model = await mount(state());
+    press(el.querySelector("[role=radiogroup]") as HTMLElement, "ArrowRight");
+    expect(model.saves).toEqual([{ mode: "text" }]);
+  });
+});
+
+describe("what a family does", () => {
+  it("says what a learned sink takes, and draws it as a column of its own", async () => {
+    const traits = state();
+    const matrix = { ...(traits["matrix"] as object), sinks: true, rest: wired(new Float32Array([0.5, 0.25, 0]), [3]) };
+    await mount({ ...traits, matrix });
+    expect(words()).toContain("rows do not sum to 1: a learned sink takes 25 % of the mass");
+    expect(map().querySelectorAll("canvas").length).toBe(2);
+  });
+
+  it("says which rows do not sum to one where no sink takes the rest", async () => {
+    const traits = state();
+    const rest = wired(new Float32Array([0.5, 0.001, 0]), [3]);
+    await mount({ ...traits, matrix: { ...(traits["matrix"] as object), rest } });
+    expect(words()).toContain("1 row does not sum to 1");
+  });
+
+  it("says how far a window reaches, and of a cell that it lies outside", async () => {
+    const traits = state();
+    const seen = wired(Int32Array.from([0, 1, 1, 2, 2, 3]), [3, 2]);
+    const view = { ...(traits["view"] as object), windows: [null, 1, null, 1] };
+    await mount({ ...traits, view, matrix: { ...(traits["matrix"] as object), seen } });
+    expect(words()).toContain("sliding window of 1 token");
+    press(map(), "Home");
+    await settled();
+    expect(el.querySelector("[role=tooltip]")?.textContent).toContain("outside of the sliding window");
+  });
+
+  it("lets one stack and kind of attention be chosen of several", async () => {
+    const traits = state();
+    const choices = [["encoder", "attn"], ["decoder", "attn"], ["decoder", "cross_attn"]].map(([stack, kind]) => ({ stack, kind }));
+    const model = await mount({ ...traits, view: { ...(traits["view"] as object), choices, stack: "encoder" } });
+    const choice = el.querySelector("select[aria-label='Which attention']") as HTMLSelectElement;
+    expect([...choice.options].map((option) => option.textContent)).toContain("decoder · cross-attention");
+    choice.value = "decoder/cross_attn";
+    choice.dispatchEvent(new Event("change", { bubbles: true }));
+    expect(model.saves[0]).toMatchObject({ selection: { stack: "decoder", kind: "cross_attn", query: null } });
+  });
+
+  it("says how many weights are not numbers", async () => {
+    const traits = state();
+    await mount({ ...traits, matrix: { ...(traits["matrix"] as object), not_numbers: 3 } });
+    expect(words()).toContain("3 weights are not a number");
+  });
+
+  it("marks layers without softmax attention as such", async () => {
+    const traits = state();
+    const view = { ...(traits["view"] as object), heads_per_layer: [3, 3, 0, 3], absent: ["", "", "recurrent, no softmax attention", ""] };
+    await mount({ ...traits, view });
+    expect(heads().querySelectorAll(".explorer-absent").length).toBe(1);
+    const box = boxOf(layoutHeads(LAYERS, HEADS, WIDTH, 1).lattice, { row: 1, col: 2 });
+    heads().dispatchEvent(new MouseEvent("pointermove", { clientX: box.left + 2, clientY: box.top + 2, bubbles: true }));
+    await settled();
+    expect(el.querySelector("[role=tooltip]")?.textContent).toBe("layer 2 shows nothing: recurrent, no softmax attention");
   });
 });
 
@@ -242,7 +478,7 @@ describe("what is shown", () => {
     await settled();
     expect(words()).toContain("exact weights are being computed");
     expect(words()).toContain("≈ 0.30");
-    model.arrive("matrix", { ...(state()["matrix"] as object), layer: 0, head: 0 });
+    model.arrive("matrix", { ...(state()["matrix"] as object), layer: 0, heads: [0] });
     await settled();
     expect(words()).not.toContain("exact weights are being computed");
     expect(words()).toContain("0.300");
@@ -275,15 +511,16 @@ describe("what is shown", () => {
     );
   });
 
-  it("lists the row's weights as a table", async () => {
+  it("lists the row's weights", async () => {
     await mount(state());
-    const cells = [...(await table()).querySelectorAll("tr")].map((row) => row.textContent);
-    expect(cells).toEqual(["0“When”0.300", "1“ Mary”0.200", "2“ to”0.100"]);
+    expect(list()).toEqual(["“When”0.300", "“ Mary”0.200", "“ to”0.100"]);
   });
 
   it("hides the first token on request, and says how much that is", async () => {
-    await mount(state());
+    const model = await mount(state());
     (el.querySelector("[aria-pressed]") as HTMLElement).click();
+    expect(model.saves[0]).toEqual({ hide_sink: true });
+    model.arrive("matrix", { ...(state()["matrix"] as object), hide_sink: true });
     await settled();
     expect(words()).toContain("first token hidden: 64 % of the mass");
   });
@@ -291,7 +528,7 @@ describe("what is shown", () => {
   it("draws a map of one token", async () => {
     await mount({ ...state(["Hello"]) });
     expect(map().getAttribute("aria-rowcount")).toBe("1");
-    expect((await table()).textContent).toBe("0“Hello”0.100");
+    expect(list()).toEqual(["“Hello”0.100"]);
   });
 
   it("is a quiet skeleton before the first picture, and fills the room when it comes", async () => {
@@ -362,7 +599,7 @@ describe("the worst day", () => {
     const values = weights(3);
     values[6] = NaN;
     await mount({ ...traits, matrix: { ...(traits["matrix"] as object), data: wired(values, [3, 3]) } });
-    expect((await table()).textContent).toContain("“When”not a number");
+    expect(list()).toContain("“When”not a number");
   });
 
   it("shows tokens with markup as text", async () => {

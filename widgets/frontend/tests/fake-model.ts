@@ -45,9 +45,9 @@ export class FakeModel implements HostModel {
   }
 
   /** Python sends a message. */
-  message(content: unknown): void {
+  message(content: unknown, buffers: DataView[] = []): void {
     for (const callback of this.#listeners.get("msg:custom") ?? [])
-      (callback as (value: unknown) => void)(content);
+      (callback as (value: unknown, buffers: DataView[]) => void)(content, buffers);
   }
 
   get listening(): number {

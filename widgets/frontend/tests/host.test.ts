@@ -1,6 +1,6 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { carriedMatrix } from "../src/attention-carried";
+import { type Wanted, carriedLine, carriedMatrix } from "../src/attention-carried";
 import { type PageModel, hostOf, inflated, modelsOf } from "../src/host";
 import type { WireArray } from "../src/shared";
 
@@ -67,41 +67,84 @@ describe("a saved page", () => {
 });
 
 describe("the heads that a page carries", () => {
-  const wire = (values: Uint8Array | Float32Array, dtype: WireArray["dtype"]): WireArray => ({
+  const wire = (values: Uint8Array | Float32Array | Int32Array, dtype: WireArray["dtype"]): WireArray => ({
     data: new DataView(values.buffer, values.byteOffset, values.byteLength),
     dtype,
     shape: [values.length],
   });
+  const floats = (...values: number[]): WireArray => wire(Float32Array.from(values), "float32");
   // Two heads of layer 4, three positions; key by key, without the keys that come later.
   const carried = {
+    stack: "",
+    kind: "attn",
     layers: [4],
     heads: 2,
     row_start: [0, 1, 2],
+    col_start: [0, 1, 2],
     block: 1,
     causal: true,
     levels: wire(Uint8Array.from([0, 0, 0, 0, 0, 0, 255, 51, 102, 153, 0, 204]), "uint8"),
-    scale: wire(Float32Array.from([1, 0.5]), "float32"),
+    scale: floats(1, 0.5),
+    first: floats(1, 0.5, 0.25, 0.5, 0.125, 0.25),
+    rest: floats(0, 0, 0, 0.5, 0.25, 0.5),
+    seen: wire(Int32Array.from([0, 1, 0, 2, 0, 3]), "int32"),
+    sinks: [true],
     error: 0.002,
   };
-  const weights = (matrix: ReturnType<typeof carriedMatrix>): number[] =>
-    [...new Float32Array(matrix!.data.data.buffer)].map((weight) => Math.round(weight * 100) / 100);
+  const one: Wanted = { request: 7, stack: "", kind: "attn", layer: 4, heads: [1], combine: "mean", hideSink: false };
+  const numbers = (array: WireArray): number[] =>
+    [...new Float32Array(array.data.buffer, array.data.byteOffset, array.data.byteLength / 4)].map(
+      (weight) => Math.round(weight * 1000) / 1000,
+    );
+  const weights = (matrix: ReturnType<typeof carriedMatrix>): number[] => numbers(matrix!.data);
 
   it("are read key by key, each against its head's largest weight", () => {
-    const matrix = carriedMatrix(carried, 7, 4, 1);
+    const matrix = carriedMatrix(carried, one)!;
     expect(weights(matrix)).toEqual([0.5, 0, 0, 0.1, 0.3, 0, 0.2, 0, 0.4]);
-    expect([matrix!.request, matrix!.layer, matrix!.head, matrix!.col_start]).toEqual([7, 4, 1, [0, 1, 2]]);
+    expect([matrix.request, matrix.layer, matrix.heads, matrix.col_start, matrix.sinks]).toEqual([7, 4, [1], [0, 1, 2], true]);
+    expect([numbers(matrix.first), numbers(matrix.rest)]).toEqual([
+      [0.5, 0.125, 0.25],
+      [0.5, 0.25, 0.5],
+    ]);
+    expect([...new Int32Array(matrix.seen.data.buffer)]).toEqual([0, 1, 0, 2, 0, 3]);
+  });
+
+  it("are joined as Python joins several", () => {
+    const both = { ...one, heads: [0, 1] };
+    expect(weights(carriedMatrix(carried, both))).toEqual([0.25, 0, 0, 0.05, 0.15, 0, 0.1, 0, 0.2]);
+    expect(numbers(carriedMatrix(carried, both)!.first)).toEqual([0.75, 0.313, 0.25]);
+    expect(weights(carriedMatrix(carried, { ...both, combine: "max" }))).toEqual([0.5, 0, 0, 0.1, 0.3, 0, 0.2, 0, 0.4]);
   });
 
   it("are whole maps where positions attend to later ones", () => {
-    const whole = { ...carried, heads: 1, causal: false, row_start: [0, 1], levels: wire(Uint8Array.from([255, 0, 51, 255]), "uint8") };
-    expect(weights(carriedMatrix(whole, 1, 4, 0))).toEqual([1, 0.2, 0, 1]);
+    const whole = {
+      ...carried,
+      ...{ heads: 1, causal: false, row_start: [0, 1], col_start: [0, 1], first: floats(1, 0), rest: floats(0, 0) },
+      levels: wire(Uint8Array.from([255, 0, 51, 255]), "uint8"),
+    };
+    expect(weights(carriedMatrix(whole, { ...one, heads: [0] }))).toEqual([1, 0.2, 0, 1]);
   });
 
-  it("are none of another layer, or of no page", () => {
-    expect([carriedMatrix(carried, 1, 3, 0), carriedMatrix(carried, 1, 4, 2), carriedMatrix(undefined, 1, 4, 0)]).toEqual([null, null, null]);
+  it("give single rows and columns", () => {
+    expect([...carriedLine(carried, one, "row", 2)!].map((weight) => Math.round(weight * 10) / 10)).toEqual([0.2, 0, 0.4]);
+    expect([...carriedLine(carried, one, "column", 1)!].map((weight) => Math.round(weight * 10) / 10)).toEqual([0, 0.3, 0]);
+    expect(carriedLine({ ...carried, block: 2 }, one, "row", 2)).toBeNull();
+  });
+
+  it("are none of another layer, head or attention, of no page, or of what blocks cannot tell", () => {
+    const pooled = { ...carried, block: 2 };
+    const none = [
+      carriedMatrix(carried, { ...one, layer: 3 }),
+      carriedMatrix(carried, { ...one, heads: [2] }),
+      carriedMatrix(carried, { ...one, kind: "cross_attn" }),
+      carriedMatrix(undefined, one),
+      carriedMatrix(pooled, { ...one, hideSink: true }),
+      carriedMatrix(pooled, { ...one, heads: [0, 1] }),
+    ];
+    expect(none).toEqual(none.map(() => null));
   });
 
   it("are refused where bytes are missing", () => {
-    expect(() => carriedMatrix({ ...carried, heads: 3 }, 1, 4, 2)).toThrow("carried.levels");
+    expect(() => carriedMatrix({ ...carried, heads: 3 }, { ...one, heads: [2] })).toThrow("carried.levels");
   });
 });

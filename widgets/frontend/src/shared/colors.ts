@@ -33,8 +33,17 @@ export interface Swatch {
 
 const SIZE = 256;
 
-function bytesOf(base64: string): Uint8Array {
-  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+/** The colours of a table as `colors.generated` writes it: every one a step from the one before. */
+function bytesOf(packed: string): Uint8Array {
+  const [first = "", steps = "", taken = ""] = packed.split(" ");
+  const letter = (text: string, at: number): number => text.charCodeAt(at) - 48;
+  const bytes = new Uint8Array(SIZE * 3);
+  for (let at = 0; at < 3; at++) bytes[at] = parseInt(first.slice(at * 2, at * 2 + 2), 16);
+  for (let at = 3; at < bytes.length; at++) {
+    const step = letter(taken, Math.floor(at / 3) - 1) * 3 + (at % 3);
+    bytes[at] = (bytes[at - 3] as number) + letter(steps, step) - 5;
+  }
+  return bytes;
 }
 
 /** The least alpha, and with it the colour, that gives `color` over `surface`. */
@@ -55,8 +64,8 @@ function rgbOf(bytes: Uint8Array, index: number): Rgb {
   return [red, green, blue];
 }
 
-function build(kind: TableKind, base64: string): Table {
-  const opaque = bytesOf(base64);
+function build(kind: TableKind, packed: string): Table {
+  const opaque = bytesOf(packed);
   const surface = rgbOf(opaque, kind === "weight" ? 0 : SIZE / 2);
   const clear = new Float32Array(SIZE * 4);
   for (let index = 0; index < SIZE; index++) clear.set(transparent(rgbOf(opaque, index), surface), index * 4);

@@ -21,6 +21,8 @@ export interface TokenStripProps {
   selected?: readonly number[] | undefined;
   /** Whether these are the positions of the prompt, which light up in all panels at once. */
   linked?: boolean | undefined;
+  /** Whether all tokens are there from the beginning, however many. */
+  whole?: boolean | undefined;
   /** Called with the token under the pointer or the keyboard's focus, and with `null` when it is left. */
   onHover?: ((index: number | null) => void) | undefined;
   /** Called on click, Enter and Space. Without it the row can be walked, and nothing can be chosen. */
@@ -64,7 +66,7 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
   const focused = useSignal(0);
   const unfolded = useSignal(false);
   const all = useMemo(() => chips(tokens), [tokens]);
-  const shown = unfolded.value ? all : all.slice(0, SHOWN_AT_FIRST);
+  const shown = unfolded.value || props.whole ? all : all.slice(0, SHOWN_AT_FIRST);
   const last = (shown[shown.length - 1]?.indices ?? [0]).slice(-1)[0] ?? 0;
   const entry = Math.min(focused.value, last);
 

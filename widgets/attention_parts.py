@@ -1,0 +1,96 @@
+"""What the browser asks of the chosen heads beyond the first picture: parts of the map, rows, columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from explorer.attention_rows import AttentionRows
+from explorer.control import checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some rows and keys of the chosen heads together, in cells.
+
+    Attributes:
+        weights: (row of cells, column of cells), float32: the largest weight of each cell.
+        first: (query,), the weight of the first key.
+        rest: (query,), what the weights lack to one: the share of a learned sink, where there is one.
+        not_numbers: how many weights are NaN or infinite.
+    """
+
+    weights: Tensor
+    first: Tensor
+    rest: Tensor
+    not_numbers: int
+
+
+def part(
+    where: AttentionRows,
+    heads: Sequence[int],
+    queries: range,
+    keys: range,
+    block: int,
+    *,
+    largest: bool = False,
+    skip_first: bool = False,
+) -> Part:
+    """The largest weight of each cell of `block` x `block` positions.
+
+    Args:
+        where: the attention.
+        heads: which heads; several become their mean.
+        queries: a run of rows.
+        keys: a run of keys.
+        block: positions a cell covers each way; the last cells may cover fewer.
+        largest: of several heads the largest weight counts, and not their mean.
+        skip_first: leave the first key out of cells that hold others as well; alone it keeps its weight.
+
+    Raises:
+        Cancelled: a newer request came.
+    """
+    found = torch.zeros(-(-len(queries) // block), -(-len(keys) // block))
+    first, rest = torch.zeros(len(queries)), torch.zeros(len(queries))
+    not_numbers = 0
+    for start, weights in where.blocks(heads, queries, step=block):
+        checkpoint()
+        weights = weights.float()
+        together = weights.amax(dim=0) if largest else weights.mean(dim=0)
+        end = start + len(together)
+        lacking = 1.0 - weights.sum(dim=-1)
+        first[start:end] = together[:, 0].cpu()
+        rest[start:end] = (lacking.amax(dim=0) if largest else lacking.mean(dim=0)).cpu()
+        if not torch.isfinite(rest[start:end]).all():
+            not_numbers += int((~torch.isfinite(together)).sum())
+        if skip_first and block > 1:
+            together[:, 0] = 0.0
+        inside = together[:, keys.start : keys.stop]
+        if inside.shape[1]:  # else none of these rows sees so far
+            cells = inside if block == 1 else max_pool2d(inside[None], block, ceil_mode=True)[0]
+            row = start // block
+            found[row : row + cells.shape[0], : cells.shape[1]] = cells.cpu()
+    return Part(found, first, rest, not_numbers)
+
+
+def row(where: AttentionRows, heads: Sequence[int], query: int) -> Tensor:
+    """(head, key): what one position attends to, float32."""
+    return where.weights(heads, [query])[:, 0].float().cpu()
+
+
+def column(where: AttentionRows, heads: Sequence[int], key: int) -> Tensor:
+    """(head, query): how much each position attends to one, float32.
+
+    Raises:
+        Cancelled: a newer request came.
+    """
+    found = torch.zeros(len(heads), where.queries)
+    for start, weights in where.blocks(heads, range(where.queries)):
+        checkpoint()
+        if key < weights.shape[-1]:
+            found[:, start : start + weights.shape[1]] = weights[..., key].float().cpu()
+    return found
