@@ -206,7 +206,7 @@ class AttentionPanel(Panel):
     def _chosen_rows(self) -> tuple[int, list[int], AttentionRows]:
         """The layer and heads that are shown large, and their weights."""
         trace, chosen = self._shown_trace(), self.selection
-        _, name, kind = self._drawn
+        _, name, kind = self._pictured
         layer = next(at for at, heads in enumerate(self.view["heads_per_layer"]) if heads)
         layer = layer if chosen.layer is None else chosen.layer
         return layer, list(chosen.heads or (0,)), trace.attention(layer, stack=name, kind=kind)
@@ -226,7 +226,7 @@ class AttentionPanel(Panel):
     def _for_page(self, limits: PageLimits) -> tuple[dict[str, Any], str]:
         if self._trace is None:
             return {}, ""
-        _, name, kind = self._drawn
+        _, name, kind = self._pictured
         return all_heads(self._trace, name, kind, limits)
 
     def _page_offer(self) -> str:
