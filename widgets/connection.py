@@ -103,6 +103,11 @@ class Connected(anywidget.AnyWidget):
         if layout is not None:
             layout.close()
 
+    @property
+    def working(self) -> bool:
+        """Whether something is being computed for it."""
+        return False
+
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Takes what the browser wrote; not while the worker publishes, traitlets' hold is not thread-safe."""
         with self._traits_lock:

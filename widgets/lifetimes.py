@@ -3,8 +3,9 @@
 Jupyter keeps every widget until it is closed, since a page might show it. A cell that is run fifty times would leave
 fifty panels behind, each with its trace. So a cell that shows widgets, or makes them, is remembered; when it is run
 again what it showed is gone from the page, and a widget that stands in no other cell and that nothing in Python refers
-to is closed. What a variable, a list or another widget holds stays. IPython's own memory of outputs (`_`, `Out[5]`)
-does not count as holding; an entry goes only together with its widget.
+to is closed. One that work still runs for is closed after the next cell that runs when the work is done. What a
+variable, a list or another widget holds stays. IPython's own memory of outputs (`_`, `Out[5]`) does not count as
+holding; an entry goes only together with its widget.
 
 Where the front end does not say which cell it runs, nothing is let go.
 """
@@ -39,6 +40,8 @@ class _Life:
 
 _lives: weakref.WeakKeyDictionary[Any, _Life] = weakref.WeakKeyDictionary()
 _watched: weakref.WeakSet[Any] = weakref.WeakSet()
+# Shown nowhere any more, and kept so far by work that runs for them, if by nothing else.
+_working: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def made(widget: Any) -> None:
@@ -73,7 +76,7 @@ def _ran(_result: Any) -> None:
     run = _run(shell)
     if run.cell is None:
         return
-    again = False
+    again = any(not widget.working for widget in list(_working))
     for life in list(_lives.values()):
         if life.shown.get(run.cell, run.message) != run.message:
             del life.shown[run.cell]
@@ -95,6 +98,7 @@ def _let_go(shell: Any, widgets: list[Any]) -> None:
             widget = reference()
             if widget is not None and widget.comm is not None:
                 _registry._instances[name] = widget
+                (_working.add if widget.working else _working.discard)(widget)
 
 
 @contextmanager

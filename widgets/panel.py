@@ -124,6 +124,11 @@ class Panel(Leaving, Shared, Connected):
         if error:
             raise ExplorerError(error["message"])
 
+    @property
+    def working(self) -> bool:
+        """Whether something is being computed for the panel, or waits to be."""
+        return self._worker.busy(self)
+
     def stop(self) -> None:
         """Stops whatever is being computed for the panel: a pass ends before its next layer, gradients after the pass
         they are at. The last picture stays, and the next request works as any other. From any thread.

@@ -69,6 +69,10 @@ class Workbench(Panel):
         for wait in (super().wait, *(panel.wait for panel in self.panels)):
             wait(None if end is None else max(0.0, end - time.monotonic()))
 
+    @property
+    def working(self) -> bool:
+        return super().working or any(panel.working for panel in self.panels)
+
     def stop(self) -> None:
         """Stops whatever is being computed for any of the panels; see `Panel.stop`."""
         for panel in self.panels:

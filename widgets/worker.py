@@ -159,10 +159,10 @@ class Worker:
         return bool(chosen)
 
     def busy(self, owner: object, *slots: str) -> bool:
-        """Whether something that `owner` asked for in these slots waits, or runs and was not told to stop."""
+        """Whether anything of `owner` in these slots, or in any, waits, or runs and was not told to stop."""
         with self._state:
             jobs = [*self._waiting, *(job for job in self._running if not job.cancelled())]
-            return any(job.slot[0] == id(owner) and job.slot[1] in slots for job in jobs)
+            return any(job.slot[0] == id(owner) and (not slots or job.slot[1] in slots) for job in jobs)
 
     def wait(self, owner: object, timeout: float | None = None) -> bool:
         """Waits until nothing `owner` asked for is waiting or running; False when `timeout` seconds pass first.
