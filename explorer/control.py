@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from typing import Protocol
 
 from explorer.errors import Cancelled
@@ -50,8 +50,7 @@ def checkpoint(done: float | None = None) -> None:
     controller = _controller.get()
     if controller is None:
         return
-    if controller.cancelled():
-        raise Cancelled("The work was stopped because a newer request came or stop was asked for.")
+    _check(controller)
     if done is not None:
         controller.passing(done)
 
@@ -59,14 +58,21 @@ def checkpoint(done: float | None = None) -> None:
 def checkpoint_backward() -> Callable[[object], None]:
     """A hook for a tensor that stops a backward pass at it, as `checkpoint` stops a pass before a layer.
 
-    Autograd runs what is on a GPU in threads of its own, which know nothing of the one that asked for it.
+    Autograd runs what is on a GPU in threads of its own, which know nothing of the one that asked for it. The hook
+    holds the controller alone: a whole context would hold what the pass records, and with it the tensor itself.
     """
-    asked = copy_context()
+    controller = _controller.get()
 
     def check(_gradient: object) -> None:
-        asked.copy().run(checkpoint)
+        if controller is not None:
+            _check(controller)
 
     return check
+
+
+def _check(controller: Controller) -> None:
+    if controller.cancelled():
+        raise Cancelled("The work was stopped because a newer request came or stop was asked for.")
 
 
 def report(done: float, note: str = "") -> None:

@@ -64,7 +64,7 @@ def kept_for_gradients(model: Model, positions: int) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # which holds the memory alone: a module's own output would hold the module, for ever
 
     ids = torch.zeros(1, positions, dtype=torch.long, device=model.device)
     with model.lock, torch.enable_grad():
