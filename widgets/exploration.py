@@ -20,7 +20,6 @@ from explorer.tokens import well_formed
 from widgets import wire
 from widgets.code import code_of
 from widgets.connection import Connected
-from widgets.edits import from_wire
 from widgets.history import History
 from widgets.pinned import Pinned
 from widgets.reading import Reading
@@ -194,19 +193,6 @@ class Exploration(Shared, Connected):
     def leave(self, panel: Any) -> None:
         """Lets a panel go."""
         self._panels.discard(panel)
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Takes what the browser wrote; of edits that hold tensors it only knows the number."""
-        if isinstance(sync_data.get("edits"), list):
-            with self.lock:
-                try:
-                    edits = from_wire(sync_data["edits"], self.edits)
-                except Refused as error:
-                    self.send_state("edits")
-                    self._refused(error)
-                    return
-            sync_data = {**sync_data, "edits": edits}
-        super().set_state(sync_data)
 
     def _refused(self, error: BaseException) -> None:
         for panel in list(self._panels):

@@ -9,7 +9,7 @@ import traitlets
 from explorer import Refused, Sampling
 from explorer.edits import Edit
 from widgets.connection import checked
-from widgets.edits import to_wire
+from widgets.edits import from_wire, to_wire
 from widgets.selection import Selection
 
 DEFAULT_TEXT = "The capital of France is"
@@ -52,7 +52,11 @@ class Shared(traitlets.HasTraits):
     text = traitlets.Unicode(DEFAULT_TEXT).tag(sync=True)
     special_tokens = traitlets.Bool(True).tag(sync=True)
     messages = traitlets.List(traitlets.Dict(), None, allow_none=True).tag(sync=True)
-    edits = traitlets.Any(()).tag(sync=True, to_json=lambda value, _widget: to_wire(value))
+    edits = traitlets.Any(()).tag(
+        sync=True,
+        to_json=lambda value, _widget: to_wire(value),
+        from_json=lambda value, widget: from_wire(value, widget.edits),  # of those that hold tensors it knows a number
+    )
     target = traitlets.Int(None, allow_none=True).tag(sync=True)
     against = traitlets.Int(None, allow_none=True).tag(sync=True)
     position = traitlets.Int(None, allow_none=True).tag(sync=True)
