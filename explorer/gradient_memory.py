@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from explorer.budget import SMALL, require
 from explorer.memory import free_bytes
@@ -57,13 +59,11 @@ def _kept_for_gradients(model: Model) -> tuple[float, float]:
 
 def kept_for_gradients(model: Model, positions: int) -> int:
     """Bytes that a pass over so many positions keeps for its gradients, weights not counted; found by running it."""
-    own = {parameter.untyped_storage().data_ptr() for parameter in model.hf.parameters()}
+    own = {storage.data_ptr() for parameter in model.hf.parameters() for storage in _storages(parameter)}
     kept = dict[int, int]()
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
+        kept.update({one.data_ptr(): one.nbytes() for one in _storages(tensor) if one.data_ptr() not in own})
         return tensor.detach()  # which holds the memory alone: a module's own output would hold the module, for ever
 
     ids = torch.zeros(1, positions, dtype=torch.long, device=model.device)
@@ -73,3 +73,12 @@ def kept_for_gradients(model: Model, positions: int) -> int:
             result = model.run(inputs_embeds=embeddings)
     del result
     return sum(kept.values())
+
+
+def _storages(tensor: torch.Tensor) -> Iterator[torch.UntypedStorage]:
+    """Where a tensor lies; one in few bits is made of several."""
+    if is_traceable_wrapper_subclass(tensor):
+        for name in tensor.__tensor_flatten__()[0]:
+            yield from _storages(getattr(tensor, name))
+    else:
+        yield tensor.untyped_storage()
