@@ -105,9 +105,10 @@ def typed_texts(
         gap, here = source[covered:begin], source[begin:end]
         if not here and name is None and (space := spelt(group)) and space.isspace():
             # Offsets of white space may be trimmed away: it is what stands before that place, or else after it.
+            ahead = source[begin : begin + len(space)]
             if gap.isspace():
                 gap, here, begin = "", gap, covered
-            elif (ahead := source[begin : begin + len(space)]) == space or (ahead.isspace() and space != " "):
+            elif not gap and (ahead == space or (ahead.isspace() and space != " ")):
                 here, end = ahead, begin + len(space)
         uncovered.append(gap)
         spaced = name is None and _leads(spelt(group), gap, here)

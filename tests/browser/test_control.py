@@ -112,15 +112,6 @@ def test_panels_compute_while_a_cell_runs(notebook: Notebook, how: str) -> None:
     notebook.becomes("bars.text", "The capital of Spain is")
 
 
-def test_a_panel_computes_while_the_cell_that_made_it_still_runs(notebook: Notebook) -> None:
-    cell = notebook.begin(f"new = SamplingPanel(model, 'The capital of France is')\ndisplay(new)\n{_BUSY['computes']}")
-    fresh = notebook.page.locator(".explorer-sampling").last
-    fresh.get_by_label("Prompt", exact=True).fill("The capital of Spain is")
-    expect(fresh.locator(".explorer-sampling-chart")).to_contain_text("Madrid")
-    expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
-    notebook.becomes("new.text", "The capital of Spain is")
-
-
 def test_without_subshells_a_panel_says_that_it_waits_for_the_cell_and_catches_up(
     jupyter: lab.Lab, open_page: Callable[..., Watched]
 ) -> None:

@@ -43,7 +43,8 @@ HARD = [
     " ",
     "\U0001f98a龍",
 ]
-TEXTS = st.text(st.characters(blacklist_categories=("Cs",)), max_size=20) | st.lists(
+# Without sentencepiece's own sign for a space, which it cannot tell from one.
+TEXTS = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\u2581"), max_size=20) | st.lists(
     st.sampled_from(HARD), min_size=1, max_size=3
 ).map("".join)
 
