@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from explorer import attention_rows
 from explorer.attention_rows import AttentionRows
 from explorer.overview import overview, pooled, sampled_rows
 from tests.conftest import tiny
+from tests.tiny_tokenizers import byte_level
 from tests.unit.test_attention import call
 
 
@@ -129,6 +132,22 @@ def test_layers_that_were_not_recorded_are_named() -> None:
     assert not seen.weights[0].any()
     with pytest.raises(explorer.Refused, match="ask for it with record="):
         model.trace([5, 6, 7], record=["layers.*.mlp_out"]).overview()
+
+
+def test_saved_traces_and_texts_that_grew_have_the_same_pictures(tmp_path: Path) -> None:
+    model = explorer.attach(tiny("llama"))
+    trace = model.trace(list(range(3, 23)))
+    there = explorer.open_trace(trace.save(tmp_path / "trace.safetensors"))
+    assert torch.equal(there.overview(cells=7).weights, trace.overview(cells=7).weights)
+    pd.testing.assert_frame_equal(there.head_measures(), trace.head_measures())
+    assert torch.equal(there.rollout(), trace.rollout())
+    model = explorer.attach(tiny("llama", vocab_size=420), byte_level())
+    run = model.generate("The capital of France", explorer.Sampling(temperature=0), max_new_tokens=6, record=True)
+    for _ in run:
+        grown = run.trace()
+    fresh = model.trace(grown.ids)
+    torch.testing.assert_close(grown.pooled(2).weights, fresh.pooled(2).weights, atol=1e-5, rtol=1e-4)
+    pd.testing.assert_frame_equal(grown.head_measures(), fresh.head_measures(), atol=1e-4)
 
 
 def test_half_precision_is_pooled_as_it_is() -> None:
