@@ -78,7 +78,7 @@ def attention_flow(
     """How much could flow at most from each input token to a position after a layer, through weights as capacities.
 
     Each pair of a position and an input token is a maximum of its own: a row does not sum to 1. Up to 64 tokens; one
-    position of 64 tokens over 30 layers takes about five seconds.
+    position of 64 tokens over 30 layers can take more than a minute, which `report` tells and cancelling ends.
 
     Args:
         trace: what was recorded, self-attention of all layers up to `layer` in it.
