@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from explorer.logit_attribution import LogitAttribution
     from explorer.model import Model
     from explorer.overview import Overview, Pooled
+    from explorer.patch_grid import PatchGrid
     from explorer.provenance import Provenance
     from explorer.record import Keeper
     from explorer.reuse import Start
@@ -112,6 +114,11 @@ class Trace:
     def ids(self) -> Tensor:
         """(batch, position) token ids, padded on the right where texts differ in length."""
         return self._inputs.arguments["input_ids"].clone()
+
+    @property
+    def given(self) -> Mapping[str, Tensor]:
+        """What the model's forward was given, by name; not to be changed."""
+        return MappingProxyType(self._inputs.arguments)
 
     def __len__(self) -> int:
         return max(self._inputs.lengths, default=0)
@@ -300,6 +307,12 @@ class Trace:
 
         return attention_flow(self, layer=layer, queries=queries, stack=stack, text=text)
 
+    def patch_grids(self) -> list[PatchGrid]:
+        """Which positions are which patches, for each image; see `explorer.patch_grid`."""
+        from explorer.patch_grid import patch_grids
+
+        return patch_grids(self)
+
     def head_out(
         self,
         layer: int,
@@ -324,8 +337,58 @@ class Trace:
         if given is None:
             z = self._of_attention(addresses.parse(f"{prefix}.z", self._model.anatomy))
             given = z.reshape(*z.shape[:2], -1)
+        return self.head_parts(attention, given, chosen)
+
+    def head_parts(self, attention: Heads, given: Tensor, heads: Sequence[int]) -> Tensor:
+        """What an output projection makes of each head's part of (batch, position, width) alone.
+
+        Args:
+            attention: whose projection; it runs with the adapters of this pass.
+            given: what it receives.
+            heads: which heads.
+
+        Returns:
+            (batch, position, head, width of the stream), without the bias.
+        """
         with self.as_it_ran():
-            return self._model.head_parts(attention, given, chosen, moved=self._narrowed)
+            return self._model.head_parts(attention, given, heads, moved=self._narrowed)
+
+    def head_site(self, layer: int, *, stack: str | None = None, kind: str = "attn") -> tuple[str, Heads]:
+        """The address of what a layer's heads add, and the attention.
+
+        Raises:
+            Refused: there is no such layer or attention, or its output projection could not be located.
+        """
+        found = self._attention_site(layer, stack, kind, "head_out")
+        assert found.heads is not None  # the site exists
+        return found.address, found.heads
+
+    def gates(self, layer: int, *, stack: str | None = None, kind: str = "attn") -> Tensor | None:
+        """What z is multiplied with before the output projection, (batch, position, head, width); None without a gate.
+
+        NaN where z is exactly 0, which hides it.
+        """
+        address, attention = self.head_site(layer, stack=stack, kind=kind)
+        prefix = address.rpartition(".")[0]
+        if not attention.gated:
+            return None
+        z = self[f"{prefix}.z"]
+        given = self._recording.hidden[f"{prefix}.gated"].detach()
+        return given.reshape(z.shape).float() / z.float()
+
+    def norm_weighted(
+        self,
+        layer: int,
+        *,
+        heads: Sequence[int] | int | None = None,
+        queries: Chosen = None,
+        stack: str | None = None,
+        kind: str = "attn",
+    ) -> Tensor:
+        """The length of weight x value x output projection; see `explorer.norm_weighted.norm_weighted`."""
+        from explorer.norm_weighted import norm_weighted
+
+        return norm_weighted(self, layer, heads=heads, queries=queries, stack=stack, kind=kind)
 
     @property
     def logits(self) -> Tensor:
