@@ -25,7 +25,7 @@ PAGES: dict[str, type[PanelPage]] = {
 # Where Tab stops, as elements of the page; a row of tokens or bars is one stop.
 _STOPS = """
 root => {
-    window.stops = [...root.querySelectorAll("button, input, textarea, summary, [tabindex]")]
+    window.stops = [...root.querySelectorAll("button, input, select, textarea, summary, [tabindex]")]
         .filter(one => one.tabIndex >= 0 && !one.disabled && one.checkVisibility());
     const looks = one => {
         const { outlineStyle, outlineColor, boxShadow, borderColor } = getComputedStyle(one);
@@ -76,7 +76,8 @@ def panels(four: Notebook) -> Iterator[Notebook]:
         f"for panel in (attention, attribution, sampling, bench):\n    panel.text = {TEXT!r}\n"
         "attention.selection = Selection(layer=24, heads=(4,))\n"
         "attribution.against = None\nattribution.target = None\nattribution.method = 'input_x_gradient'\n"
-        "sampling.sampling = explorer.Sampling()\nbench.exploration.edits = ()\n"
+        "sampling.sampling = explorer.Sampling()\nbench.exploration.edits = attention.edits = ()\n"
+        "for panel in (attention, bench.panels[2]):\n    panel.mode, panel.hide_sink = 'matrix', False\n"
         "for panel in (attention, attribution, sampling, bench):\n    panel.wait(300)"
     )
     four.page.locator(".explorer-panel details").evaluate_all("all => all.forEach(one => { one.open = false; })")
@@ -210,6 +211,7 @@ def test_the_map_says_each_cell_as_python_gives_it_and_so_does_its_table(panels:
 
 def test_bars_and_scores_have_tables_of_what_python_gives(panels: Notebook) -> None:
     attribution, sampling = AttributionPage(panels), SamplingPage(panels)
+    attribution.root.get_by_role("button", name="token", exact=True).click()
     panels.run("sampling.sampling = explorer.Sampling(top_k=5)")
     for panel in (attribution, sampling):
         panel.root.locator(".explorer-numbers > summary").focus()

@@ -108,7 +108,7 @@ def test_at_four_hundred_percent_a_laptops_screen_holds_the_panels(panels: Noteb
 
 def test_targets_are_large_enough_for_a_finger(panels: Notebook) -> None:
     small = """
-    root => [...root.querySelectorAll("button, input, textarea, summary, [role=grid]")]
+    root => [...root.querySelectorAll("button, input, select, textarea, summary, [role=grid]")]
         .filter(one => one.checkVisibility() && one.getBoundingClientRect().height < 23.9)
         .map(one => one.outerHTML.slice(0, 90))
     """

@@ -177,8 +177,11 @@ export function AttentionMap(props: MapProps): JSX.Element {
   const labels = useMemo(() => labelsOf(map), [picture, map.rowStart, map.colStart]);
   const frame = useMemo(() => {
     const named = labelsOf(all);
+    // A piece of a character is numbered behind its label.
+    const pieces = picture.queryTokens.filter(({ parts }) => parts > 1).map((token) => `${axisLabel(token)} 1/2`);
+    const rows = all.block === 1 ? [...named.rows, ...pieces] : named.rows;
     const beside = sunk ? SINK_WIDTH + SINK_GAP : 0;
-    return layoutMap(all.rows, all.cols, named.rows, sunk ? [...named.cols, words.sink] : named.cols, width, ratio, beside);
+    return layoutMap(all.rows, all.cols, rows, sunk ? [...named.cols, words.sink] : named.cols, width, ratio, beside);
   }, [picture, all.rows, all.cols, all.rowStart, all.colStart, width, ratio, sunk, words]);
   const layout = useMemo(
     () => (isWhole(region, full) ? frame : stretched(map.rows, map.cols, frame, ratio)),

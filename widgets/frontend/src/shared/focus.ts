@@ -3,7 +3,7 @@
 import type { RefObject } from "preact";
 import { useLayoutEffect } from "preact/hooks";
 
-const STOP = ["button:not(:disabled)", "input:not(:disabled)", "textarea", "summary", "[tabindex='0']"].join();
+const STOP = ["button:not(:disabled)", "input:not(:disabled)", "select", "textarea", "summary", "[tabindex='0']"].join();
 
 /** What the keyboard goes to when `lost` has gone: the stop of the nearest part around it that is still there. */
 function heir(around: readonly Element[], root: HTMLElement): HTMLElement {
