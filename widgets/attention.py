@@ -16,7 +16,9 @@ from explorer.note import Note
 from explorer.overview import Overview, recorded
 from explorer.sites import checked_indices, chosen_stack, heads_of
 from widgets import attention_parts, wire
+from widgets.attention_neuron import NeuronView
 from widgets.attention_page import all_heads
+from widgets.attention_view import AttentionView
 from widgets.connection import asset, described, guarded
 from widgets.panel import Panel
 from widgets.selection import KINDS, Selection
@@ -35,16 +37,23 @@ _MATRIX_CELLS = 256
 _PRINTED_CELLS = 512
 # Of what one message asks for: more could not be seen at once.
 _MOST_CELLS = 512 * 512
+# The views that are widgets of their own, sent when they are chosen.
+VIEWS: dict[str, type[AttentionView]] = {"neuron": NeuronView}
 # What the browser may ask for, each by itself: the newest request of a kind counts.
 _ASKED = ("part", "row", "column")
+
+
+def _reference(inner: dict[str, Any], _widget: Any) -> dict[str, str]:
+    return {mode: f"anywidget:{view.model_id}" for mode, view in inner.items()}
 
 
 class AttentionPanel(Panel):
     """All layers and heads at a glance, and the chosen heads as a map or as colours of the text.
 
     Attributes:
+        inner: the view that stands inside, by the mode it is for; empty where the panel draws the mode itself.
         matrix: weights of the chosen heads in at most 256 x 256 cells, as the browser draws them.
-        mode: how they are shown: as a "matrix", or as colours of the "text".
+        mode: how they are shown: as a "matrix", as colours of the "text", or by one of the views in `VIEWS`.
         combine: what several heads become: their "mean" or, weight by weight, the "max".
         scale: of the colours, "linear" or "log" (four decades).
         reach: what the strongest colour means: "one" a weight of 1, "map" the largest in the map, "row" the largest of
@@ -64,7 +73,8 @@ class AttentionPanel(Panel):
     _pictures = ("head", "heads")
 
     matrix = traitlets.Dict().tag(sync=True)
-    mode = traitlets.Enum(("matrix", "text"), default_value="matrix").tag(sync=True)
+    mode = traitlets.Enum(("matrix", "text", *VIEWS), default_value="matrix").tag(sync=True)
+    inner = traitlets.Dict().tag(sync=True, to_json=_reference)
     combine = traitlets.Enum(("mean", "max"), default_value="mean").tag(sync=True)
     scale = traitlets.Enum(("linear", "log"), default_value="linear").tag(sync=True)
     reach = traitlets.Enum(("one", "map", "row"), default_value="one").tag(sync=True)
@@ -75,7 +85,28 @@ class AttentionPanel(Panel):
         self._trace: Trace | None = None
         self._pictured = (0, "", "attn")  # request, stack and kind of the picture that is shown
         super().__init__(model, text, **traits)
+        self._mode_chosen()
         self.on_msg(self._message)
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:  # type: ignore[override]  # where others have an attribute
+        return tuple(self.inner.values())
+
+    @traitlets.observe("mode")
+    @guarded
+    def _mode_chosen(self, _change: Any = None) -> None:
+        if not self._ready or self.mode in self.inner:
+            return
+        old = self.panels
+        kind = VIEWS.get(self.mode)
+        if kind is None:
+            self.inner = {}
+        else:
+            view = kind(self.exploration, title=self.title)
+            view.keeper = self
+            self.inner = {self.mode: view}
+        for view in old:
+            view.close()
 
     @traitlets.observe("selection")
     @guarded

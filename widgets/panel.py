@@ -40,15 +40,19 @@ class Panel(Leaving, Shared, Connected):
         status: what is true now: state, milliseconds of the last picture, a note, progress, an error.
         view: the last complete picture; it stays when a later request fails.
         embedded: whether a workbench shows the prompt, so that this panel need not.
+        panels: the panels that stand inside this one.
         still: whether a notebook also keeps a small picture, for viewers without widgets such as GitHub's. It is
             made when the panel is shown, where its picture is complete by then: after `wait()`.
     """
 
     _draw: Callable[[Job, int], None]
-    keeper: object = None  # the workbench it stands in, which is there as long as it is
+    keeper: object = None  # the panel it stands in, which is there as long as it is
+    panels: tuple[Panel, ...] = ()
     # What a new picture is needed for, and which panel's picture comes first.
     _drawn_from: tuple[str, ...] = ("text", "special_tokens", "edits")
     _rank = 1
+    # Where the work on the picture waits; stopping anything else leaves a complete picture as live as it was.
+    _making: tuple[str, ...] = ("picture",)
     # The name under which pinning keeps its pictures; those of a panel without one are not kept.
     _pinned_as = ""
 
@@ -109,7 +113,7 @@ class Panel(Leaving, Shared, Connected):
         return exploration.source.worker()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Returns when everything that was asked for is shown, or was stopped.
+        """Returns when everything that was asked for is shown, or was stopped, also in panels inside this one.
 
         "Interrupt kernel" ends the waiting at once with `KeyboardInterrupt`. It ends the cell, not the panel: what the
         panel computes goes on and is shown; `stop()` and the panel's own button end that.
@@ -118,24 +122,31 @@ class Panel(Leaving, Shared, Connected):
             TimeoutError: `timeout` seconds passed first.
             ExplorerError: the last request was refused; the message is the sentence on the panel.
         """
+        end = None if timeout is None else time.monotonic() + timeout
         if not self._worker.wait(self, timeout):
             raise TimeoutError(f"{type(self).__name__} was still working after {timeout} seconds.")
         error = self.status.get("error")
         if error:
             raise ExplorerError(error["message"])
+        for panel in self.panels:
+            panel.wait(None if end is None else max(0.0, end - time.monotonic()))
 
     @property
     def working(self) -> bool:
         """Whether something is being computed for the panel, or waits to be."""
-        return self._worker.busy(self)
+        return self._worker.busy(self) or any(panel.working for panel in self.panels)
 
     def stop(self) -> None:
         """Stops whatever is being computed for the panel: a pass ends before its next layer, gradients after the pass
         they are at. The last picture stays, and the next request works as any other. From any thread.
         """
+        for panel in self.panels:
+            panel.stop()
         with self._traits_lock:
+            complete = self.view.get("request") == self._number and not self._worker.busy(self, *self._making)
             if self._worker.cancel(self):
-                self._publish(status=self._status("stopped", ms=self.status.get("ms")))
+                state = "live" if complete else "stopped"
+                self._publish(status=self._status(state, ms=self.status.get("ms")))
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """The view, and what viewers without widgets show: words, and a picture where one is there already."""
@@ -150,7 +161,9 @@ class Panel(Leaving, Shared, Connected):
         return f"{type(self).__name__}({self._state_of.source.facts.name}, {prompt!r})"
 
     def close(self) -> None:
-        """Closes the view and drops its work."""
+        """Closes the view, and those inside it, and drops their work."""
+        for panel in self.panels:
+            panel.close()
         exploration = getattr(self, "_state_of", None)
         if exploration is not None:
             self._worker.cancel(self)

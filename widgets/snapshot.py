@@ -131,9 +131,14 @@ def _is_panel(widget: Connected) -> bool:
 
 def _parts(panel: Panel) -> Iterator[Connected]:
     """A panel, those inside it, and the exploration that all refer to."""
-    yield panel
-    yield from getattr(panel, "panels", ())
+    yield from _panels(panel)
     yield panel._state_of
+
+
+def _panels(panel: Panel) -> Iterator[Panel]:
+    yield panel
+    for inside in panel.panels:
+        yield from _panels(inside)
 
 
 def _text(widget: Connected, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,35 +57,8 @@ class Workbench(Panel):
             panel.keeper = self
         self.on_msg(self._message)
 
-    def wait(self, timeout: float | None = None) -> None:
-        """Returns when everything that was asked for is shown, in all panels.
-
-        Raises:
-            TimeoutError: `timeout` seconds passed first.
-            ExplorerError: a request was refused; the message is the sentence on its panel.
-        """
-        end = None if timeout is None else time.monotonic() + timeout
-        for wait in (super().wait, *(panel.wait for panel in self.panels)):
-            wait(None if end is None else max(0.0, end - time.monotonic()))
-
-    @property
-    def working(self) -> bool:
-        return super().working or any(panel.working for panel in self.panels)
-
-    def stop(self) -> None:
-        """Stops whatever is being computed for any of the panels; see `Panel.stop`."""
-        for panel in self.panels:
-            panel.stop()
-        super().stop()
-
     def _page_offer(self) -> str:
         return "".join(dict.fromkeys(panel._page_offer() for panel in self.panels))
-
-    def close(self) -> None:
-        """Closes the panels too."""
-        for panel in self.panels:
-            panel.close()
-        super().close()
 
     def _draw(self, _job: Job, number: int) -> None:
         tokens = self.exploration.tokens

@@ -79,7 +79,7 @@ export interface Matrix {
   not_numbers: number;
 }
 
-export type Mode = "matrix" | "text";
+export type Mode = "matrix" | "text" | "neuron";
 export type Combine = "mean" | "max";
 export type Scale = "linear" | "log";
 export type Reach = "one" | "map" | "row";
@@ -91,6 +91,8 @@ export interface State extends CommonState {
   /** In a saved page: the weights of all heads. */
   carried?: Carried;
   mode: Mode;
+  /** The widget that draws the mode, where the panel does not. */
+  inner?: Partial<Record<Mode, string>>;
   combine: Combine;
   scale: Scale;
   reach: Reach;

@@ -11,6 +11,7 @@ import { AttentionMap, cellWords } from "./attention-map";
 import { type Attention, useAttention } from "./attention-shown";
 import {
   type HeadMap,
+  type Mode,
   type Picture,
   type Reach,
   type Rows,
@@ -26,13 +27,14 @@ import {
 } from "./attention-state";
 import { AttentionTable } from "./attention-table";
 import { AttentionText } from "./attention-text";
-import { AttentionToolbar, MODES } from "./attention-toolbar";
+import { AttentionToolbar, MODES, OWN } from "./attention-toolbar";
 import { AttentionWeights } from "./attention-weights";
 import {
   type Cell,
   Legend,
   Panel,
   type Rgb,
+  Slot,
   type Swatch,
   type Table,
   type TokenStripProps,
@@ -150,7 +152,9 @@ function AttentionPanel(): JSX.Element {
               onLook={attention.look}
               onSelect={select}
             />
-            {mode === "text" && attention.asked !== null ? (
+            {!OWN.includes(mode) ? (
+              <Inner mode={mode} />
+            ) : mode === "text" && attention.asked !== null ? (
               <AttentionText
                 {...{ picture, rows, coloring, hideSink, selection }}
                 asked={attention.asked}
@@ -218,6 +222,20 @@ function AttentionPanel(): JSX.Element {
         {picture !== null && map !== null ? announcement(map, picture, at, words) : ""}
       </p>
     </Panel>
+  );
+}
+
+/** A view that is a widget of its own: Python makes it when it is chosen. */
+function Inner({ mode }: { mode: Mode }): JSX.Element {
+  const model = useModel<State>();
+  const words = useWords(attentionWords);
+  const { needsModel } = useWords(sharedWords);
+  const reference = model.trait("inner").value?.[mode];
+  if (reference !== undefined) return <Slot key={reference} reference={reference} failed={words.viewFailed} />;
+  return (
+    <p class="explorer-note" role="status">
+      {model.connected.value ? words.viewLater : needsModel}
+    </p>
   );
 }
 

@@ -5,20 +5,18 @@
 
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import {
   type CommonState,
-  FaultCard,
   Panel,
+  Slot,
   TokenStrip,
   checkView,
-  faultOf,
   mountPanel,
   useModel,
   usePicture,
   samplingWords,
   sharedWords,
-  useScope,
   useWords,
   workbenchWords,
 } from "./shared";
@@ -89,7 +87,7 @@ function Workbench(): JSX.Element {
       </Panel>
       <div class="explorer-bench-grid">
         {panels.map((reference) => (
-          <Slot key={reference} reference={reference} />
+          <Slot key={reference} reference={reference} failed={words.notInside} />
         ))}
       </div>
     </div>
@@ -168,37 +166,6 @@ function Edits(): JSX.Element | null {
         </li>
       ))}
     </ul>
-  );
-}
-
-/** A place where another widget draws itself. */
-function Slot({ reference }: { reference: string }): JSX.Element {
-  const { model, host } = useScope();
-  const place = useRef<HTMLDivElement>(null);
-  const words = useWords(workbenchWords);
-  const failed = useSignal<{ error: unknown } | null>(null);
-  useEffect(() => {
-    const view = new AbortController();
-    const end = (): void => view.abort();
-    model.abort.addEventListener("abort", end, { once: true });
-    const draw = async (): Promise<void> => {
-      if (host === null || place.current === null) throw new Error("The page gives no other widgets.");
-      const widget = await host.getWidget(reference);
-      if (!view.signal.aborted) await widget.render({ el: place.current, signal: view.signal });
-    };
-    draw().catch((error: unknown) => {
-      failed.value = { error };
-    });
-    return () => {
-      end();
-      model.abort.removeEventListener("abort", end);
-    };
-  }, [reference, model, host]);
-  return (
-    <div class="explorer-slot">
-      <div ref={place} />
-      {failed.value !== null && <FaultCard fault={faultOf(failed.value.error, words.notInside)} />}
-    </div>
   );
 }
 

@@ -37,6 +37,7 @@ export { type Note, type Said, inWords, keyOf } from "./said";
 export { type Picture, checkView, pictureOf, usePicture } from "./picture";
 export { useDomId, useModel, useScope, useTooltip } from "./scope";
 export { type Size, useSize } from "./size";
+export { Slot, type SlotProps } from "./slot";
 export { StatusLine, StatusWords, duration } from "./status";
 export { EchoRule, wellFormed } from "./text";
 export { type Theme, isDark, surfaceBehind, watchTheme } from "./theme";
@@ -49,6 +50,7 @@ export {
   attentionWords,
   attributionWords,
   languageOf,
+  neuronWords,
   noteWords,
   samplingWords,
   sharedWords,

@@ -56,6 +56,7 @@ export function Panel(props: PanelProps): JSX.Element {
   const root = useRef<HTMLElement>(null);
   useKeptFocus(root);
   const help = useSignal(false);
+  const inside = model.trait("inside").value === true ? " is-inside" : "";
   const embedded = model.trait("embedded").value === true;
   const helpId = useDomId();
   const titleId = useDomId();
@@ -86,7 +87,7 @@ export function Panel(props: PanelProps): JSX.Element {
     <section
       ref={root}
       tabIndex={-1}
-      class={`explorer-panel explorer-${props.name}`}
+      class={`explorer-panel explorer-${props.name}${inside}`}
       data-theme={model.dark.value ? "dark" : "light"}
       lang={words.language}
       data-lm-suppress-shortcuts="true"

@@ -58,6 +58,8 @@ export interface CommonState extends SharedState {
   title: string;
   /** Whether a workbench shows the prompt. */
   embedded: boolean;
+  /** Whether the frame around it is another panel's. */
+  inside?: boolean;
   about: Partial<About>;
   status: Partial<Status>;
   view: Partial<View>;

@@ -108,7 +108,9 @@ export const attention = {
   mapAsTable: (rows: number, cols: number) => `the map as a table (${whole(rows)} × ${whole(cols)})`,
   queryByKey: "query \\ key",
   view: "View",
-  modes: { matrix: "Matrix", text: "Text" },
+  modes: { matrix: "Matrix", text: "Text", neuron: "Neurons" },
+  viewLater: "The view is on its way.",
+  viewFailed: "The view could not be drawn.",
   whichAttention: "Which attention",
   stacks: { encoder: "encoder", decoder: "decoder", text: "text", vision: "vision" } as Record<string, string>,
   kinds: { attn: "self-attention", cross_attn: "cross-attention" } as Record<string, string>,
@@ -140,6 +142,23 @@ export const attention = {
   act: (heads: string) => `Change what ${heads} does`,
   ablate: "ablate",
   scaleBy: "scale ×",
+};
+
+export const neuron = {
+  title: "Query times key",
+  head: (layer: number, head: number) => `layer ${layer} · head ${head}`,
+  pair: <T>(query: T, key: T): (T | string)[] => [query, " attends to ", key],
+  hidden: "the model hides this key from this token: its weight is 0 whatever the sum",
+  parts: { q: "query", k: "key", product: "query × key" },
+  sum: (value: string) => `sum ${value}`,
+  weight: (value: string) => `weight ${value}`,
+  dimension: "dimension",
+  at: (dimension: number, q: string, k: string, product: string) =>
+    `dimension ${dimension}: query ${q} × key ${k} = ${product}`,
+  meaning:
+    "For each dimension of the head: query, key (after the positions' rotation) and their product, each row in colours of its own range. The sum of the products, scaled, is what the softmax takes.",
+  keys: [["← →", "walk the dimensions"]] as readonly KeyHelp[],
+  asTable: (count: number) => `the dimensions as a table (${whole(count)})`,
 };
 
 export const sampling = {

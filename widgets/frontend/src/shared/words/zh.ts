@@ -105,7 +105,9 @@ export const attention: typeof en.attention = {
   mapAsTable: (rows, cols) => `整张图的表格形式（${whole(rows)} × ${whole(cols)}）`,
   queryByKey: "查询 \\ 键",
   view: "视图",
-  modes: { matrix: "矩阵", text: "文本" },
+  modes: { matrix: "矩阵", text: "文本", neuron: "神经元" },
+  viewLater: "视图即将显示。",
+  viewFailed: "无法绘制该视图。",
   whichAttention: "选择注意力",
   stacks: { encoder: "编码器", decoder: "解码器", text: "文本", vision: "视觉" } as Record<string, string>,
   kinds: { attn: "自注意力", cross_attn: "交叉注意力" } as Record<string, string>,
@@ -137,6 +139,21 @@ export const attention: typeof en.attention = {
   act: (heads) => `调整：${heads}`,
   ablate: "消融",
   scaleBy: "缩放 ×",
+};
+
+export const neuron: typeof en.neuron = {
+  title: "查询乘键",
+  head: (layer, head) => `第 ${layer} 层 · 第 ${head} 头`,
+  pair: (query, key) => [query, " 关注 ", key],
+  hidden: "模型对该词元屏蔽了这个键：无论总和多少，其权重都为 0",
+  parts: { q: "查询", k: "键", product: "查询 × 键" },
+  sum: (value) => `总和 ${value}`,
+  weight: (value) => `权重 ${value}`,
+  dimension: "维度",
+  at: (dimension, q, k, product) => `维度 ${dimension}：查询 ${q} × 键 ${k} = ${product}`,
+  meaning: "逐维显示该头的查询、键（已按位置旋转）及二者之积，每行按各自的范围着色。各维之积求和并缩放后，即为 softmax 的输入。",
+  keys: [["← →", "逐维移动"]],
+  asTable: (count) => `各维数值表（${whole(count)} 维）`,
 };
 
 export const sampling: typeof en.sampling = {
