@@ -269,17 +269,34 @@ def _tried(model: Model) -> str:
     return ""
 
 
+class Taken(DynamicLayer):
+    """A layer of a cache whose earlier part stays in the pieces that it was recorded in, and is joined once."""
+
+    def __init__(self, keys: list[Tensor], values: list[Tensor]) -> None:
+        super().__init__()
+        self.lazy_initialization(keys[0], values[0])
+        self._pieces: tuple[list[Tensor], list[Tensor]] | None = (keys, values)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        if self._pieces is None:
+            return super().update(key_states, value_states, *args, **kwargs)
+        (keys, values), self._pieces = self._pieces, None
+        self.keys, self.values = along([*keys, key_states]), along([*values, value_states])
+        return self.keys, self.values
+
+    def get_seq_length(self) -> int:
+        if self._pieces is not None:
+            return sum(map(rows_of, self._pieces[0]))
+        return super().get_seq_length()
+
+
 def _after(model: Model, arguments: dict[str, Any], earlier: Recording, length: int) -> dict[str, Any]:
     """Arguments for the positions from `length` on, with a cache of those before."""
     cache = DynamicCache(config=model.hf.config)
     stack = model.anatomy.stacks[0]
-    layer: Any  # each is a DynamicLayer, which `_unfit` has made sure of
-    for index, layer in enumerate(cache.layers):
+    for index in range(len(cache.layers)):
         calls = first_calls(earlier, f"{stack.prefix}layers.{index}.attn", length)
-        key, value = along([call.key for call in calls]), along([call.value for call in calls])
-        layer.lazy_initialization(key, value)
-        # Set and not added with `update`, which would copy: the next update joins these to the new ones.
-        layer.keys, layer.values = key, value
+        cache.layers[index] = Taken([call.key for call in calls], [call.value for call in calls])
     rest = dict(arguments)
     rest["input_ids"] = arguments["input_ids"][:, length:]  # the mask stays whole: it covers the cache as well
     return {**rest, "past_key_values": cache}

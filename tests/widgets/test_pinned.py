@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ipywidgets.embed import dependency_state, embed_data
+from ipywidgets.embed import embed_data
 
 import explorer
 from explorer import Ablate, Sampling
@@ -117,7 +117,8 @@ def test_it_is_saved_with_the_page_and_the_browser_cannot_change_it(sample: expl
     bench._message(bench, {"type": "pin"}, [])
     exploration = bench.exploration
     pinned = exploration.pinned
-    shown = dependency_state([bench, exploration])  # of these alone, whatever else has been shown
+    # Of these alone, whatever else has been shown.
+    shown = {one.model_id: one._get_embed_state(drop_defaults=True) for one in (bench, exploration)}
     state = embed_data(views=[bench], state=shown)["manager_state"]["state"][exploration.model_id]
     assert state["state"]["pinned"]["text"] == TEXT
     paths = [buffer["path"] for buffer in state["buffers"]]
