@@ -368,8 +368,10 @@ class Model:
                 trace.check_calls(site)
         if large:
             trace.gives_back = True
-            del start  # a cache that was made from an earlier trace
-            give_back()
+            if start.length and reuse is not None:
+                reuse.gives_back = False  # what both hold goes with the new one, and a short pass leaves small holes
+            else:
+                give_back()
         return trace
 
     def head_measures(

@@ -19,6 +19,9 @@ from explorer.plans import Recording
 
 Value = TypeVar("Value")
 
+# Every letter that is typed adds a part; from so many on, all but the first are joined into one.
+_MOST = 16
+
 
 class Segments(MutableMapping[str, Value], Generic[Value]):
     """Values in parts along the positions, joined when they are read."""
@@ -62,16 +65,20 @@ def joined(earlier: Recording, seen: Recording, length: int) -> Recording:
         new = call.replaced(
             key=call.key[:, :, length:].clone(), value=call.value[:, :, length:].clone(), mask=None, causal=True
         )
-        attention[prefix] = (*_first(parts_of(earlier.attention, prefix), length, _queries, _narrow_call), [new])
+        before = _first(parts_of(earlier.attention, prefix), length, _queries, _narrow_call)
+        attention[prefix] = _few((*before, [new]), _join_calls)
     hidden = {
-        site: (*_first(parts_of(earlier.hidden, site), length, rows_of, _narrow), value)
+        site: _few((*_first(parts_of(earlier.hidden, site), length, rows_of, _narrow), value), along)
         for site, value in seen.hidden.items()
         if site in earlier.hidden
     }
     outputs = {
-        path: (
-            *_first(parts_of(earlier.outputs, path), length, _states, _narrow_output),
-            like(output, tensors_of(output)),
+        path: _few(
+            (
+                *_first(parts_of(earlier.outputs, path), length, _states, _narrow_output),
+                like(output, tensors_of(output)),
+            ),
+            _join_outputs,
         )
         for path, output in seen.outputs.items()
         if path in earlier.outputs
@@ -100,6 +107,10 @@ def _first(
         found.append(part if size(part) <= length else narrow(part, length))
         length -= size(part)
     return found
+
+
+def _few(parts: tuple[Value, ...], join: Callable[[Sequence[Value]], Value]) -> tuple[Value, ...]:
+    return parts if len(parts) <= _MOST else (parts[0], join(parts[1:]))
 
 
 def rows_of(value: Tensor) -> int:

@@ -119,8 +119,13 @@ def test_memory_is_given_back_after_large_passes_and_with_their_traces_only(monk
     large = model.trace(IDS)
     shorter = model.trace(IDS[:-1])
     assert calls == ["pass"]
+    longer = model.trace([*IDS, 5], reuse=large)
+    assert longer.reused == len(IDS)
     hidden = weakref.ref(large._recording)
     del large, shorter
+    gc.collect()
+    assert calls == ["pass"], "the longer one holds what they share"
+    del longer
     gc.collect()
     assert calls == ["pass", "drop"]
     assert hidden() is None

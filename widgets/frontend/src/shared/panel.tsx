@@ -1,6 +1,6 @@
 /** The frame of every panel: title and status, prompt and its tokens, the picture, the legend, errors. */
 
-import { useSignal } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useRef } from "preact/hooks";
 import { FaultCard } from "./fault";
@@ -60,9 +60,13 @@ export function Panel(props: PanelProps): JSX.Element {
   const embedded = model.trait("embedded").value === true;
   const helpId = useDomId();
   const titleId = useDomId();
-  const status = model.trait("status").value ?? {};
+  // Of the status the error alone: with each word of it the whole picture would be drawn anew.
+  const failed = useComputed(() => {
+    const { state, error } = model.trait("status").value ?? {};
+    return state === "error" ? (error ?? { message: "", detail: "" }) : null;
+  }).value;
   const view = model.trait("view").value ?? {};
-  const fault = status.state === "error" ? (status.error ?? { message: words.noReason, detail: "" }) : (props.fault ?? null);
+  const fault = failed === null ? (props.fault ?? null) : { ...failed, message: failed.message || words.noReason };
   const told = Array.isArray(view.notes) ? view.notes.map((note) => inWords(note, wordings)) : [];
   const notes = [...told, ...(props.notes ?? [])];
 
@@ -102,8 +106,8 @@ export function Panel(props: PanelProps): JSX.Element {
         <span class="explorer-subtitle">{props.subtitle}</span>
         <span class="explorer-actions">
           {props.actions}
-          <StatusWords status={status} broken={fault !== null} />
-          <StopButton status={status} />
+          <StatusWords broken={fault !== null} />
+          <StopButton />
           <button
             type="button"
             class="explorer-button explorer-help"
@@ -116,7 +120,7 @@ export function Panel(props: PanelProps): JSX.Element {
           </button>
         </span>
       </header>
-      <StatusLine status={status} />
+      <StatusLine />
       {help.value && <KeyList id={helpId} keys={props.keys ?? []} />}
       {!embedded && <Prompt />}
       {!embedded && props.tokens.length > 0 && (

@@ -13,6 +13,11 @@ export function duration(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
 }
 
+/** The status; whoever asks is drawn anew with each, so only what shows it should. */
+function useStatus(): Partial<Status> {
+  return useModel<CommonState>().trait("status").value ?? {};
+}
+
 /** A function that words a status in the language of now. */
 function useStatusWords(): (status: Partial<Status>) => string {
   const { states } = useWords(sharedWords);
@@ -33,8 +38,9 @@ export function remaining(left: number | null | undefined, words: Words<typeof s
 }
 
 /** The dot and the words at the right of the title, with the model's name in the tooltip. */
-export function StatusWords({ status, broken }: { status: Partial<Status>; broken: boolean }): JSX.Element | null {
+export function StatusWords({ broken }: { broken: boolean }): JSX.Element | null {
   const panel = useModel<CommonState>();
+  const status = useStatus();
   const words = useWords(sharedWords);
   const wordsOf = useStatusWords();
   const unanswered = useUnanswered();
@@ -63,8 +69,9 @@ export function StatusWords({ status, broken }: { status: Partial<Status>; broke
 }
 
 /** Ends what takes long, and gives a way to ask for it once more. */
-export function StopButton({ status }: { status: Partial<Status> }): JSX.Element | null {
+export function StopButton(): JSX.Element | null {
   const panel = useModel<CommonState>();
+  const status = useStatus();
   const words = useWords(sharedWords);
   const long = useLong(status.state === "working");
   if (!panel.connected.value) return null;
@@ -90,7 +97,8 @@ export function StopButton({ status }: { status: Partial<Status> }): JSX.Element
 }
 
 /** The thin line under the title while something is computed. */
-export function StatusLine({ status }: { status: Partial<Status> }): JSX.Element {
+export function StatusLine(): JSX.Element {
+  const status = useStatus();
   const { state, progress } = status;
   const { connected } = useModel<CommonState>();
   const words = useWords(sharedWords);
