@@ -272,12 +272,14 @@ class Model:
             raise Refused(f"The chat template of {self.name} does not take these messages: {error}.") from error
         return text
 
-    def read(self, text: str | Tokens, add_special_tokens: bool = True) -> Tokens:
+    def read(self, text: str | Tokens, add_special_tokens: bool = True, *, literal: bool = False) -> Tokens:
         """The tokens the model would be given for `text`, as a person reads them.
 
         Args:
             text: the text; tokens that were read before are checked and given back.
             add_special_tokens: let the tokenizer add the special tokens the model was trained with.
+            literal: read the name of a special token within the text as the plain characters it is, not as that
+                token. Most tokenizers take a typed `<|im_start|>` for the token itself.
 
         Raises:
             Refused: there is no tokenizer, the text is empty, or it is longer than the model's context.
@@ -302,7 +304,7 @@ class Model:
                 f"The prompt has {len(text):,} characters; up to {_LONGEST_TEXT:,} are split into tokens. Shorten it, "
                 "or give token ids."
             )
-        tokens = read_text(self.tokenizer, text, add_special_tokens)
+        tokens = read_text(self.tokenizer, text, add_special_tokens, literal=literal)
         self.check_ids(tokens.ids)
         return tokens
 

@@ -10,6 +10,8 @@ Key = Literal[
     "added_beginning",
     "no_beginning",
     "specials_in_text",
+    "specials_as_characters",
+    "specials_even_literally",
     "unknown_pieces",
     "dropped_characters",
     "specials_in_message",

@@ -32,6 +32,8 @@ By = Literal["character", "word"]
 BY: tuple[By, ...] = ("character", "word")
 
 _CHARACTER = regex.compile(r"\X")
+# Without one of these no two code points make one character.
+_JOINING = regex.compile(r"[^\p{Grapheme_Cluster_Break=Other}\p{Grapheme_Cluster_Break=Control}\n]")
 _WORD_BOUNDARY = regex.compile(r"(?w)\b")
 _UNSPACED = regex.compile(r"\p{Line_Break=SA}+")
 _Place = tuple[int, int]
@@ -76,8 +78,13 @@ def boundaries(text: str, by: By) -> list[int]:
     return sorted(found | {0, len(text)})
 
 
+def has_clusters(text: str) -> bool:
+    """Whether a character of `text` may be more than one code point; far sooner told than the boundaries."""
+    return _JOINING.search(text) is not None
+
+
 def blocks(tokens: Tokens) -> list[Block]:
-    """The tokens in runs that have places of their own, in the order of the text.
+    """The tokens in runs that have a place of their own, in the order of the text.
 
     Raises:
         Refused: where the tokens stand in their text cannot be told.
@@ -90,7 +97,7 @@ def blocks(tokens: Tokens) -> list[Block]:
         )
     found: list[Block] = []
     covered = 0  # where what has been placed so far ends
-    for group in _groups(tokens):
+    for group in _runs(tokens, places):
         place = places[group.start]
         if place is None:
             found.append(Block(group, None, None))
@@ -141,13 +148,14 @@ def _apart(cuts: Sequence[int], last: Unit, block: Block) -> bool:
     return cut < len(cuts) and cuts[cut] <= block.begin
 
 
-def _groups(tokens: Sequence[Token]) -> list[range]:
+def _runs(tokens: Sequence[Token], places: Sequence[_Place | None]) -> list[range]:
+    """Neighbouring tokens of one group that have the same place: the pieces of a code point."""
     found: list[range] = []
-    begin = 0
-    while begin < len(tokens):
-        end = begin + tokens[begin].parts
-        found.append(range(begin, end))
-        begin = end
+    for index, token in enumerate(tokens):
+        if found and token.part > 1 and places[index] == places[index - 1]:
+            found[-1] = range(found[-1].start, index + 1)
+        else:
+            found.append(range(index, index + 1))
     return found
 
 

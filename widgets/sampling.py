@@ -58,7 +58,7 @@ class SamplingPanel(Panel):
     def _nothing(self) -> dict[str, Any]:
         return {"run": 0, "state": "none", "ended": "", "steps": [], "settings": Sampling().to_dict()}
 
-    @traitlets.observe("text", "special_tokens", "edits")
+    @traitlets.observe("text", "special_tokens", "literal", "edits")
     def _stop_writing(self, _change: Any) -> None:
         if self._ready:
             self._worker.cancel(self, "generate")

@@ -19,6 +19,7 @@ from widgets.worker import Worker, worker_of
 _FIXED = {
     "text": "the text",
     "special_tokens": "the special tokens",
+    "literal": "how special tokens' names are read",
     "messages": "the conversation",
     "edits": "the edits",
 }
@@ -27,13 +28,19 @@ _FIXED = {
 class Saved(Source):
     """One trace whose model is not there. Its text and its edits stay as they are."""
 
-    brings = ("text", "special_tokens", "messages", "edits")
+    brings = ("text", "special_tokens", "literal", "messages", "edits")
 
     def __init__(self, trace: SavedTrace, facts: AbsentModel) -> None:
         tokens = shown_tokens(trace)
         text = well_formed(tokens.source if tokens.source is not None else tokens.text)[0]
         self.facts: AbsentModel = facts
-        self.begins = {"text": text, "special_tokens": True, "messages": None, "edits": trace.edits}
+        self.begins = {
+            "text": text,
+            "special_tokens": True,
+            "literal": False,
+            "messages": None,
+            "edits": trace.edits,
+        }
         self._path = trace.path
         self._length = len(trace)
         self._trace: SavedTrace | None = trace
@@ -47,7 +54,7 @@ class Saved(Source):
             raise Refused(f"This is a saved trace; open the model to change {_FIXED[name]}.")
         return value
 
-    def tokens(self, text: str, special_tokens: bool) -> Tokens:
+    def tokens(self, text: str, special_tokens: bool, literal: bool) -> Tokens:
         return self._open().tokens
 
     def trace(self, tokens: Tokens, edits: tuple[Edit, ...]) -> Trace:
@@ -83,7 +90,7 @@ class Saved(Source):
     def worker(self) -> Worker:
         return worker_of(self._open(), f"trace of {self.facts.name}")
 
-    def opening(self, text: str, special_tokens: bool) -> tuple[str, str]:
+    def opening(self, text: str, special_tokens: bool, literal: bool) -> tuple[str, str]:
         if not self._path.is_file():
             raise Refused(f"{str(self._path)!r}, which this trace was opened from, is no longer there.")
         return "trace", f"explorer.open_trace({str(self._path)!r})"

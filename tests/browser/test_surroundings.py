@@ -14,14 +14,15 @@ from .panels import AttentionPage, SamplingPage
 
 TEXT = "The capital of France is"
 OTHER = "The opposite of hot is"
-ROOTS = (".explorer-attention", ".explorer-attribution", ".explorer-sampling", ".explorer-bench")
+ROOTS = (".explorer-attention", ".explorer-attribution", ".explorer-sampling", ".explorer-bench", ".explorer-token")
 
 # What of a panel reaches out of it or is cut off, where neither is meant: rows of tokens, tables and code scroll by
 # themselves, and a token in a list may end in dots as its whole text is elsewhere.
 _CUT = """
 root => {
     const right = root.getBoundingClientRect().right + 1;
-    const scrolls = ".explorer-tokens, .explorer-numbers-room, pre, .explorer-hidden, .explorer-axis, canvas";
+    const rooms = ".explorer-tokens, .explorer-numbers-room, .explorer-token-room";
+    const scrolls = `${rooms}, pre, .explorer-hidden, .explorer-axis, canvas`;
     const dots = ".explorer-sampling-label, .explorer-text, .explorer-weights bdi, .explorer-weights h3";
     const all = [...root.querySelectorAll("*")].filter(one => !one.closest(scrolls) && one.checkVisibility());
     const out = all.filter(one => one.getBoundingClientRect().right > right);
@@ -43,11 +44,11 @@ root => [...root.querySelectorAll("canvas")].map(({ width, height, clientWidth, 
 def panels(four: Notebook) -> Iterator[Notebook]:
     """Each panel and a workbench, with one text."""
     four.run(
-        f"for panel in (attention, attribution, sampling, bench):\n    panel.text = {TEXT!r}\n"
+        f"for panel in (attention, attribution, sampling, bench, token):\n    panel.text = {TEXT!r}\n"
         "sampling.sampling = explorer.Sampling(top_k=30_000, min_p=0.96)\n"
         "bench.exploration.edits = [explorer.Ablate('layers.5.attn.z', heads=[1])]\n"
         "attention.selection = Selection(layer=24, heads=(4,))\n"
-        "for panel in (attention, attribution, sampling, bench):\n    panel.wait(300)"
+        "for panel in (attention, attribution, sampling, bench, token):\n    panel.wait(300)"
     )
     four.page.locator(".explorer-panel details").evaluate_all("all => all.forEach(one => { one.open = false; })")
     yield four
@@ -96,19 +97,23 @@ def test_at_four_hundred_percent_a_laptops_screen_holds_the_panels(panels: Noteb
     page = panels.page
     size = page.viewport_size
     assert size is not None
+    panels.run("attention.reach = 'row'")  # which has the longest words at the ends of its colours
     page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
     page.set_viewport_size({"width": 320, "height": 700})  # 1280 pixels at 400 %
     try:
         page.wait_for_function("document.querySelector('.explorer-panel').clientWidth < 320")
+        expect(page.locator(".explorer-attention .explorer-legend").first).to_contain_text("the row's largest")
         found = of_all(panels, _CUT)
     finally:
         page.set_viewport_size(size)
+        panels.run("attention.reach = 'one'")
     assert not found, "\n".join(found)
 
 
 def test_targets_are_large_enough_for_a_finger(panels: Notebook) -> None:
     small = """
     root => [...root.querySelectorAll("button, input, select, textarea, summary, [role=grid]")]
+        .map(one => (one.type === "checkbox" && one.closest("label")) || one) // all of the label is the target
         .filter(one => one.checkVisibility() && one.getBoundingClientRect().height < 23.9)
         .map(one => one.outerHTML.slice(0, 90))
     """

@@ -39,6 +39,8 @@ def _made() -> list[Note]:
         *_notes.beginning(_TOKENIZER, [5], True, [True]),
         *specials("<|end|>"),
         *specials(*[f"<{n}>" for n in range(7)]),
+        *_notes.literal_specials(_TOKENIZER, [Piece(b"a")], [9], [True], ["<|end|>", "<|start|>"], "a<|end|>"),
+        *_notes.literal_specials(_TOKENIZER, [Piece(b"", "</s>")], [9], [True], ["<s>", "</s>"], "</s>"),
         *_notes.unknown(_TOKENIZER, [0], [True]),
         *_notes.unknown(_TOKENIZER, [0, 0, 0], [True] * 3),
         *_notes.dropped("\u200b"),

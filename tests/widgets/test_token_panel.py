@@ -63,9 +63,10 @@ def test_the_table_is_what_the_tokenizer_says(show: Callable[..., Any], sample: 
         whole = frame[(frame["begin"] == row.begin) & (frame["end"] == row.end)]
         spelt = b"".join(bytes.fromhex(data) for data in whole["bytes"])
         assert TEXT[row.begin : row.end] == spelt.decode(), "the pieces of a character spell what stands in their place"
-        assert len(whole) == row.parts
+        assert sum(frame["character"] == row.character) == row.parts
     flag = frame[frame["begin"].isin([TEXT.index("🇫"), TEXT.index("🇫") + 1])]
     assert flag["character"].nunique() == 1, "both letters of a flag are one character"
+    assert set(flag["text"]) == {"🇫🇷"}
 
 
 def test_counts(show: Callable[..., Any], sample: explorer.Model) -> None:
@@ -117,6 +118,22 @@ def test_special_tokens_can_be_switched_off_and_on(show: Callable[..., Any], beg
     panel.special_tokens = True
     panel.wait(MINUTE)
     assert panel.frame["id"].tolist() == with_it["id"].tolist()
+
+
+def test_names_of_special_tokens_are_read_as_plain_text_where_asked(
+    show: Callable[..., Any], sample: explorer.Model, beginning: explorer.Model
+) -> None:
+    panel = show(sample, "a <|im_end|>", other=beginning)
+    assert panel.view["names"] == ["<|im_start|>", "<|im_end|>"]
+    assert panel.frame["kind"].tolist()[-1] == "special"
+    assert "specials_in_text" in keys(panel)
+    panel.literal = True
+    panel.wait(MINUTE)
+    own = sample.tokenizer("a <|im_end|>", split_special_tokens=True)["input_ids"]
+    assert panel.frame["id"].tolist() == own
+    assert b"".join(bytes.fromhex(data) for data in panel.frame["bytes"]) == b"a <|im_end|>"
+    assert "specials_as_characters" in keys(panel)
+    assert "specials_in_text" not in keys(panel)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +230,7 @@ def test_a_saved_trace_without_its_model(show: Callable[..., Any], sample: explo
     assert saved.frame[same].equals(live.frame[same])
     assert saved.frame["bytes"].isna().all()
     assert saved.view["adds"] is None
+    assert saved.view["names"] is None
     with pytest.raises(Refused, match="saved trace"):
         saved.special_tokens = False
 

@@ -7,6 +7,8 @@ export interface Notes {
   added_beginning: { name: string };
   no_beginning: { name: string };
   specials_in_text: { names: string[]; more: number };
+  specials_as_characters: { names: string[]; more: number };
+  specials_even_literally: { names: string[]; more: number };
   unknown_pieces: { count: number; name: string };
   dropped_characters: { names: string[]; more: number };
   specials_in_message: { names: string[]; more: number };
