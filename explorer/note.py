@@ -38,6 +38,12 @@ Key = Literal[
     "as_many_as_asked",
     "context_full",
     "broke_off",
+    "needs_weights",
+    "saved_is_fixed",
+    "saved_token",
+    "saved_file_gone",
+    "empty_prompt",
+    "prompt_too_long",
 ]
 
 

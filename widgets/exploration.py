@@ -85,7 +85,7 @@ class Exploration(Shared, Connected):
         Raises:
             Refused: a saved trace is explored without it.
         """
-        return self.source.model_for("This and all that runs a pass")
+        return self.source.model_for("passes")
 
     @property
     def lock(self) -> threading.RLock:

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from explorer import Model, Refused, Tokens, Trace, adapters
+from explorer.absent import Need
 from explorer.attribution import token_id
 from explorer.edits import Edit
 from explorer.planning import chosen_sites, plan
@@ -62,7 +63,7 @@ class Reading(Source):
         except Refused:
             return None
 
-    def model_for(self, what: str) -> Model:
+    def model_for(self, what: Need) -> Model:
         return self._model
 
     def checked(self, name: str, value: Any) -> Any:

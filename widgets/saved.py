@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from explorer import Model, Refused, Tokens, Trace
-from explorer.absent import AbsentModel
+from explorer.absent import AbsentModel, Need
 from explorer.attribution import token_id
 from explorer.edits import Edit
+from explorer.note import Note
 from explorer.saved import SavedTrace
 from explorer.tokens import Labels, well_formed
 from widgets.reading import shown_tokens
@@ -45,13 +46,14 @@ class Saved(Source):
         self._length = len(trace)
         self._trace: SavedTrace | None = trace
 
-    def model_for(self, what: str) -> Model:
+    def model_for(self, what: Need) -> Model:
         self.facts.refuse(what)
 
     def checked(self, name: str, value: Any) -> Any:
         value = as_edits(value) if name == "edits" else value
         if value != self.begins[name]:
-            raise Refused(f"This is a saved trace; open the model to change {_FIXED[name]}.")
+            sentence = f"This is a saved trace; open the model to change {_FIXED[name]}."
+            raise Refused(Note("saved_is_fixed", sentence, name=name))
         return value
 
     def tokens(self, text: str, special_tokens: bool, literal: bool) -> Tokens:
@@ -82,17 +84,19 @@ class Saved(Source):
         if len(found) == 1:
             return found[0]
         why = f"{len(found)} tokens of it are shown so" if found else "it names no such token"
-        raise Refused(
+        sentence = (
             f"{argument}={token!r} cannot be told from a saved trace, which has no tokenizer, and {why}; give the "
             "token's id, or open the model."
         )
+        raise Refused(Note("saved_token", sentence, argument=argument, token=token, count=len(found)))
 
     def worker(self) -> Worker:
         return worker_of(self._open(), f"trace of {self.facts.name}")
 
     def opening(self, text: str, special_tokens: bool, literal: bool) -> tuple[str, str]:
         if not self._path.is_file():
-            raise Refused(f"{str(self._path)!r}, which this trace was opened from, is no longer there.")
+            sentence = f"{str(self._path)!r}, which this trace was opened from, is no longer there."
+            raise Refused(Note("saved_file_gone", sentence, path=str(self._path)))
         return "trace", f"explorer.open_trace({str(self._path)!r})"
 
     def drop(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from explorer import Model, Tokens, Trace
-    from explorer.absent import AbsentModel
+    from explorer.absent import AbsentModel, Need
     from explorer.edits import Edit
     from widgets.worker import Worker
 
@@ -26,11 +26,11 @@ class Source(ABC):
     brings: tuple[str, ...] = ()
 
     @abstractmethod
-    def model_for(self, what: str) -> Model:
+    def model_for(self, what: Need) -> Model:
         """The model.
 
         Args:
-            what: begins the sentence of the refusal: "<what> need the weights of ...".
+            what: it is needed for.
 
         Raises:
             Refused: there is none.

@@ -14,7 +14,9 @@ from .panels import TokenPage
 
 @pytest.fixture
 def panel(four: Notebook) -> Iterator[TokenPage]:
-    four.run("token.special_tokens, token.chosen = True, None\ntoken.text = 'The capital'\ntoken.wait(60)")
+    four.run(
+        "token.special_tokens, token.literal, token.chosen = True, False, None\ntoken.text = 'The capital'\ntoken.wait(60)"
+    )
     yield TokenPage(four)
     four.watched.assert_clean()
 
@@ -45,6 +47,45 @@ def test_typing_switching_choosing_and_comparing(panel: TokenPage) -> None:
     panel.chips.nth(1).click()
     panel.becomes("token.chosen", 1)
     expect(rows.nth(1)).to_have_class(re.compile("is-chosen"))
+
+
+_CLUSTERS = (
+    "👨\u200d👩\u200d👧 🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f 🇫🇷🇩🇪 👍🏽 e\u0301 नमस्ते กำ"
+)
+
+
+def test_what_a_reader_sees_as_one_is_one_frame_as_the_browser_itself_cuts_it(panel: TokenPage) -> None:
+    panel.notebook.run(f"token.special_tokens = False\ntoken.text = {_CLUSTERS!r}\ntoken.wait(60)")
+    expect(panel.chips.last).to_have_text(re.compile("^กำ"))
+    whole: list[str] = panel.page.evaluate(
+        "text => [...new Intl.Segmenter('en', { granularity: 'grapheme' }).segment(text)].map(one => one.segment)",
+        _CLUSTERS,
+    )
+    ends = [sum(map(len, whole[:end])) for end in range(len(whole) + 1)]
+    texts = panel.chip_texts()
+    assert "".join(texts) == _CLUSTERS
+    assert {sum(map(len, texts[:end])) for end in range(len(texts) + 1)} <= set(ends), (
+        "no frame ends inside a character"
+    )
+    family = panel.chips.filter(has_text="👨").first
+    pieces = panel.value("token.frame[token.frame['character'] == 0]['id'].tolist()")
+    assert pieces == panel.value("model.tokenizer('👨\u200d👩\u200d👧')['input_ids']")
+    expect(family.locator(".explorer-part")).to_have_text(f"1/{len(pieces)}")
+    expect(family.locator(".explorer-piece")).to_have_count(len(pieces))
+
+
+def test_names_of_special_tokens_are_read_as_plain_text_where_asked(panel: TokenPage) -> None:
+    panel.put("say <|im_end|>")
+    expect(panel.chips.last).to_have_class(re.compile("is-special"))
+    expect(panel.root.locator(".explorer-token-notes .is-warning").first).to_contain_text("read as a special token")
+    panel.root.get_by_label("read names of special tokens as plain text").check()
+    panel.becomes("token.literal", True)
+    expect(panel.chips.filter(has_text="<|im_end|>")).to_have_count(0)
+    expect(panel.root.locator(".explorer-token-notes .is-warning").first).to_contain_text("read as plain characters")
+    ids = "model.tokenizer('say <|im_end|>', split_special_tokens=True)['input_ids']"
+    panel.becomes(f"token.frame['id'].tolist()[1:] == {ids}", True)
+    panel.notebook.run("token.exploration.undo()")
+    expect(panel.chips.last).to_have_class(re.compile("is-special"))
 
 
 def test_what_cannot_be_seen_is_shown_and_markup_stays_text(panel: TokenPage) -> None:

@@ -35,6 +35,12 @@ export interface Notes {
   as_many_as_asked: { count: number };
   context_full: { context: number };
   broke_off: { error: string };
+  needs_weights: { what: string; include: string; model: string };
+  saved_is_fixed: { name: string };
+  saved_token: { argument: string; token: string; count: number };
+  saved_file_gone: { path: string };
+  empty_prompt: object;
+  prompt_too_long: { count: number; unit: string; model: string; context: number };
 }
 
 /** A note with the English that Python gave it. */

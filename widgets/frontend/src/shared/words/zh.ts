@@ -418,6 +418,23 @@ export const page: typeof en.page = {
 const listing = (names: string[], more: number): string =>
   `${names.join("、")}${more > 0 ? ` 等 ${whole(names.length + more)} 项` : ""}`;
 
+const NEEDS: Record<string, string> = {
+  passes: "运行模型",
+  new_tokens: "生成新词元",
+  gradients: "归因所用的梯度",
+  logits: "较早位置的 logits ",
+  patterns: "此类模型的注意力权重",
+  head_out: "单个注意力头的输出",
+  lens: "逐层透镜",
+};
+const FIXED: Record<string, string> = {
+  text: "文本",
+  special_tokens: "特殊词元",
+  literal: "特殊词元名称的读法",
+  messages: "对话",
+  edits: "修改",
+};
+
 export const notes: Wordings = {
   lone_surrogates: ({ count }) => `文本中 ${whole(count)} 个不成对的代理码元（半个字符）已替换为 \ufffd：任何分词器都无法读取。`,
   two_beginnings: ({ name }) => `开头有两个 ${name}；模型训练时只有一个。`,
@@ -464,4 +481,13 @@ export const notes: Wordings = {
   as_many_as_asked: ({ count }) => tokens(count),
   context_full: ({ context }) => `上下文的 ${tokens(context)}已用完`,
   broke_off: ({ error }) => `出错：${error}`,
+  needs_weights: ({ what, include, model }) =>
+    `${NEEDS[what] ?? what}需要 ${model} 的权重，而这是不带模型的已存追踪；请${include && `在保存时加上 include=['${include}']，或`}用 explorer.open_trace(path, model=...) 打开。`,
+  saved_is_fixed: ({ name }) => `这是已存的追踪；要修改${FIXED[name] ?? name}，请打开模型。`,
+  saved_token: ({ argument, token, count }) =>
+    `已存的追踪没有分词器，无法确定 ${argument}='${token}'：${count > 0 ? `其中有 ${whole(count)} 个词元都这样显示` : "其中没有这个词元"}；请给出词元 id，或打开模型。`,
+  saved_file_gone: ({ path }) => `打开此追踪时所用的文件 '${path}' 已不存在。`,
+  empty_prompt: () => "提示词为空，请至少输入一个字符。",
+  prompt_too_long: ({ count, unit, model, context }) =>
+    `提示词有 ${whole(count)} 个${unit === "tokens" ? "词元" : "字符"}，超出 ${model} 的范围：其上下文为 ${tokens(context)}。请缩短提示词。`,
 };
