@@ -57,7 +57,7 @@ def join_characters(
     joined: list[Span] = []
     end = None  # of the last span, in the text; None where nothing may be joined to it
     for span, place in zip(spans, places, strict=True):
-        here = None if pieces[span[0]].name is not None else place
+        here = None if pieces[span[0]].name is not None or place is None or place[0] == place[1] else place
         if here is not None and end is not None and cuts[bisect_left(cuts, end)] > here[0]:
             joined[-1] = (joined[-1][0], span[1])
         else:

@@ -84,7 +84,7 @@ def has_clusters(text: str) -> bool:
 
 
 def blocks(tokens: Tokens) -> list[Block]:
-    """The tokens in runs that have a place of their own, in the order of the text.
+    """The tokens in runs that are shown as one, or whose places overlap, in the order of the text.
 
     Raises:
         Refused: where the tokens stand in their text cannot be told.
@@ -97,12 +97,12 @@ def blocks(tokens: Tokens) -> list[Block]:
         )
     found: list[Block] = []
     covered = 0  # where what has been placed so far ends
-    for group in _runs(tokens, places):
-        place = places[group.start]
-        if place is None:
+    for group in _groups(tokens):
+        first, last_place = places[group.start], places[group.stop - 1]
+        if first is None or last_place is None:
             found.append(Block(group, None, None))
             continue
-        begin, end = place
+        begin, end = first[0], last_place[1]
         start = group.start
         while begin < covered and found:  # as in a ligature, or where a tokenizer places pieces out of order
             last = found.pop()
@@ -148,14 +148,13 @@ def _apart(cuts: Sequence[int], last: Unit, block: Block) -> bool:
     return cut < len(cuts) and cuts[cut] <= block.begin
 
 
-def _runs(tokens: Sequence[Token], places: Sequence[_Place | None]) -> list[range]:
-    """Neighbouring tokens of one group that have the same place: the pieces of a code point."""
+def _groups(tokens: Sequence[Token]) -> list[range]:
     found: list[range] = []
-    for index, token in enumerate(tokens):
-        if found and token.part > 1 and places[index] == places[index - 1]:
-            found[-1] = range(found[-1].start, index + 1)
-        else:
-            found.append(range(index, index + 1))
+    begin = 0
+    while begin < len(tokens):
+        end = begin + tokens[begin].parts
+        found.append(range(begin, end))
+        begin = end
     return found
 
 

@@ -15,7 +15,8 @@ from .panels import TokenPage
 @pytest.fixture
 def panel(four: Notebook) -> Iterator[TokenPage]:
     four.run(
-        "token.special_tokens, token.literal, token.chosen = True, False, None\ntoken.text = 'The capital'\ntoken.wait(60)"
+        "token.special_tokens, token.literal, token.chosen = True, False, None\n"
+        "token.text = 'The capital'\ntoken.wait(60)"
     )
     yield TokenPage(four)
     four.watched.assert_clean()
