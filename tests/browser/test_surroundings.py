@@ -165,7 +165,7 @@ def test_paper_is_white_and_shows_all_whatever_the_theme(panels: Notebook) -> No
     attention, page = AttentionPage(panels), panels.page
     panels.theme("JupyterLab Dark")
     long = " ".join(["word"] * 300)
-    panels.run(f"sampling.text = {long!r}\nsampling.wait(120)")
+    panels.run(f"sampling.text = token.text = {long!r}\nsampling.wait(120)\ntoken.wait(60)")
     sampling = SamplingPage(panels)
     tokens = sampling.root.locator(".explorer-tokens").first
     whole = "one => one.scrollHeight <= one.clientHeight + 1"
@@ -181,6 +181,9 @@ def test_paper_is_white_and_shows_all_whatever_the_theme(panels: Notebook) -> No
             for button in page.get_by_role("button", name=hidden, exact=True).all():
                 expect(button).to_be_hidden()
         expect(attention.root.locator("summary").first).to_be_hidden()
+        rows = page.locator(".explorer-token [data-row]")
+        expect(rows).to_have_count(len(panels.value("token.frame.index.tolist()")))
+        assert page.locator(".explorer-token-room").evaluate(whole)
         exact = page.locator(".explorer-panel").first.evaluate("one => getComputedStyle(one).printColorAdjust")
         assert exact == "exact"  # browsers leave backgrounds out otherwise, and colours are the data
     finally:
@@ -212,6 +215,9 @@ def test_the_systems_own_colours_leave_everything_visible(panels: Notebook) -> N
         assert pressed.evaluate(style, "backgroundColor") == chosen
         bar = page.locator(".explorer-sampling-bar .explorer-sampling-track > span").first
         assert bar.evaluate(style, "backgroundColor") == chosen
+        panels.run("token.chosen = 1")
+        row = page.locator(".explorer-token-row.is-chosen")
+        assert row.evaluate(style, "outlineStyle") == "solid"  # its colour is the system's
         frame = attention.root.locator(".explorer-heads .explorer-frame.is-chosen")
         assert frame.evaluate(style, "boxShadow") != "none"
     finally:

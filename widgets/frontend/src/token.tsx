@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { Comparison } from "./token-compare";
 import { readTokenView, type State, type TokenPicture } from "./token-picture";
 import { TokenTable } from "./token-table";
-import { inWords, mountPanel, noteWords, Panel, type Said, tokenWords, useDomId, useModel, usePicture, useWords } from "./shared";
+import { inWords, mountPanel, noteWords, Panel, type Said, sharedWords, tokenWords, useDomId, useModel, usePicture, useWords } from "./shared";
 
 function TokenPanel(): JSX.Element {
   const model = useModel<State>();
@@ -87,12 +87,14 @@ interface SwitchProps {
 
 function Switch({ label, note, can, on, onChange }: SwitchProps): JSX.Element {
   const id = useDomId();
+  const live = useModel().connected.value;
+  const { needsModel } = useWords(sharedWords);
   return (
-    <label class="explorer-token-switch" for={id}>
+    <label class="explorer-token-switch" for={id} title={live ? undefined : needsModel}>
       <input
         id={id}
         type="checkbox"
-        disabled={!can}
+        disabled={!can || !live}
         checked={can && on}
         onChange={(event) => onChange(event.currentTarget.checked)}
       />
