@@ -89,10 +89,38 @@ def test_names_of_special_tokens_are_read_as_plain_text_where_asked(panel: Token
     expect(panel.chips.last).to_have_class(re.compile("is-special"))
 
 
-def test_what_cannot_be_seen_is_shown_and_markup_stays_text(panel: TokenPage) -> None:
-    panel.put("a\u202eb </script><img src=x onerror=alert(1)>")
-    expect(panel.root.locator(".explorer-token-notes .is-warning").first).to_contain_text("⟨U+202E⟩")
-    expect(panel.root.locator("img")).to_have_count(0)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "مرحبا بالعالم",
+        "שלום עולם",
+        "ภาษาไทยง่าย",
+        "日本語と中文",
+        "   ",
+        "a",
+        """</script><img src=x onerror=alert(1)><!-- javascript:alert(1) ${alert(1)} {{7*7}} "'`""",
+    ],
+)
+def test_a_text_is_shown_as_it_was_typed_and_does_nothing(panel: TokenPage, text: str) -> None:
+    panel.notebook.run("token.special_tokens = False")
+    panel.put(text)
+    ids = panel.value(f"model.tokenizer({text!r})['input_ids']")
+    panel.becomes("token.frame['id'].tolist()", ids)
+    expect(panel.rows).to_have_count(min(len(ids), 18))
+    assert "".join(panel.chip_texts()) == text
+    expect(panel.root.locator("img, script, iframe")).to_have_count(0)
+    leftwards = {"مرحبا بالعالم", "שלום עולם"}
+    direction = panel.root.get_by_label(panel.strip, exact=True).evaluate("row => getComputedStyle(row).direction")
+    assert direction == ("rtl" if text in leftwards else "ltr")
+
+
+def test_what_cannot_be_seen_is_shown(panel: TokenPage) -> None:
+    panel.notebook.run("token.text = 'a\\x00b\\u200b\\u202ec'\ntoken.wait(60)")
+    warning = panel.root.locator(".explorer-token-notes .is-warning").first
+    expect(warning).to_contain_text("⟨U+0000⟩, ⟨U+200B⟩, ⟨U+202E⟩")
+    shown = "".join(panel.chip_texts())
+    assert [sign in shown for sign in ("⟨U+0000⟩", "⟨U+200B⟩", "⟨U+202E⟩")] == [True] * 3
+    assert not set(shown) & {"\x00", "\u200b", "\u202e"}
 
 
 def test_a_long_prompt_draws_the_rows_in_sight(panel: TokenPage) -> None:

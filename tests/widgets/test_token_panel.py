@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import traitlets
+from transformers import ByT5Tokenizer
 
 import explorer
 from explorer import Refused
@@ -181,6 +184,28 @@ def test_a_vocabulary_larger_than_the_models_and_a_full_context(show: Callable[.
     assert {"vocabularies_differ", "context_nearly_full"} <= set(keys(panel))
     full = next(note for note in panel.view["warnings"] if note.key == "context_nearly_full")
     assert full.about == {"count": len(panel.frame), "context": model.context}
+
+
+def test_a_tokenizer_without_offsets_and_one_that_is_not_the_models(show: Callable[..., Any]) -> None:
+    panel = show(explorer.attach(tiny("llama", vocab_size=384), ByT5Tokenizer()), "é 中")
+    frame = panel.frame
+    assert bytes.fromhex("".join(frame["bytes"].dropna())) == "é 中".encode()
+    assert frame["text"].tolist() == [*"éé 中中中", "</s>"]
+    other = zoo.byte_level()
+    panel = show(explorer.attach(tiny("llama", vocab_size=97), other), "a", kind=Exploration)
+    panel = TokenPanel(panel)
+    panel.text = "capital"
+    with pytest.raises(explorer.ExplorerError, match=rf"vocabulary of 97\. The tokenizer has {len(other):,} entries"):
+        panel.wait(MINUTE)
+    assert "97" in panel.status["error"]["message"]
+
+
+@pytest.mark.parametrize("wrong", [None, b"\xe4", [1, 2], 7, torch.tensor([1])])
+def test_what_is_no_text_is_refused_by_type(show: Callable[..., Any], sample: explorer.Model, wrong: Any) -> None:
+    panel = show(sample, "one")
+    with pytest.raises((TypeError, traitlets.TraitError), match="text"):
+        panel.text = wrong
+    assert panel.text == panel.exploration.text == "one"
 
 
 def test_a_conversation_has_roles_and_what_a_message_smuggles_in_is_told(
