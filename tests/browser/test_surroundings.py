@@ -97,16 +97,16 @@ def test_at_four_hundred_percent_a_laptops_screen_holds_the_panels(panels: Noteb
     page = panels.page
     size = page.viewport_size
     assert size is not None
-    panels.run("attention.reach = 'row'")  # which has the longest words at the ends of its colours
+    panels.run("attention.reach, attention.scale = 'row', 'log'")  # which have the longest words at the ends of its colours
     page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
     page.set_viewport_size({"width": 320, "height": 700})  # 1280 pixels at 400 %
     try:
         page.wait_for_function("document.querySelector('.explorer-panel').clientWidth < 320")
-        expect(page.locator(".explorer-attention .explorer-legend").first).to_contain_text("the row's largest")
+        expect(page.locator(".explorer-attention .explorer-legend").first).to_have_text("≤ 1/10000the row's largest")
         found = of_all(panels, _CUT)
     finally:
         page.set_viewport_size(size)
-        panels.run("attention.reach = 'one'")
+        panels.run("attention.reach, attention.scale = 'one', 'linear'")
     assert not found, "\n".join(found)
 
 
