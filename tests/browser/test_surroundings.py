@@ -97,7 +97,8 @@ def test_at_four_hundred_percent_a_laptops_screen_holds_the_panels(panels: Noteb
     page = panels.page
     size = page.viewport_size
     assert size is not None
-    panels.run("attention.reach, attention.scale = 'row', 'log'")  # which have the longest words at the ends of its colours
+    # The longest words there are at the ends of a legend.
+    panels.run("attention.reach, attention.scale = 'row', 'log'")
     page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
     page.set_viewport_size({"width": 320, "height": 700})  # 1280 pixels at 400 %
     try:
