@@ -27,19 +27,17 @@ class Encoded:
     typed: list[bool]
 
 
-def encode(
-    tokenizer: Any, text: str, *, add_special_tokens: bool = True, split_special_tokens: bool = False
-) -> Encoded:
+def encode(tokenizer: Any, text: str, *, add_special_tokens: bool = True, literal: bool = False) -> Encoded:
     """Tokenises `text`, never cut and never padded, whatever the tokenizer's own settings are.
 
     Args:
         tokenizer: a transformers tokenizer; it has the same settings after the call.
         text: well-formed text.
         add_special_tokens: let the tokenizer add the special tokens it was trained with.
-        split_special_tokens: read the names of special tokens in the text as plain characters.
+        literal: read the names of special tokens in the text as plain characters.
     """
     options: dict[str, Any] = {"add_special_tokens": add_special_tokens, "verbose": False}
-    if split_special_tokens:  # passed only when asked for: some tokenizers refuse to hear the word
+    if literal:  # passed only when asked for: some tokenizers refuse to hear the word
         options["split_special_tokens"] = True
     if not getattr(tokenizer, "is_fast", False):
         ids = _ids(tokenizer(text, **options))

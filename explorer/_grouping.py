@@ -6,10 +6,12 @@ A *span* is a half-open range of token indices. Every token is in exactly one sp
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from explorer._pieces import Piece
 from explorer._utf8 import goes_on, is_whole, unfinished_end
+from explorer.text_units import boundaries, has_clusters
 
 Span = tuple[int, int]
 Place = tuple[int, int]  # begin and end in a text, in code points
@@ -33,6 +35,35 @@ def join_bytes(pieces: Sequence[Piece]) -> list[Span]:
         spans.append((begin, end))
         begin = end
     return spans
+
+
+def join_characters(
+    spans: Sequence[Span], pieces: Sequence[Piece], places: Sequence[Place | None] | None, text: str
+) -> list[Span]:
+    """Joins neighbouring spans that stand inside one character as a reader sees it (see `explorer.text_units`).
+
+    The two letters of a flag are joined, the people of a family, a letter and the accent after it. Special tokens and
+    what nothing in the text stands for stay alone.
+
+    Args:
+        spans: which tokens belong together so far.
+        pieces: one per token.
+        places: one per span, in `text`; None where they are not known: nothing is joined then.
+        text: what the places are in.
+    """
+    if places is None or not has_clusters(text):
+        return list(spans)
+    cuts = boundaries(text, "character")
+    joined: list[Span] = []
+    end = None  # of the last span, in the text; None where nothing may be joined to it
+    for span, place in zip(spans, places, strict=True):
+        here = None if pieces[span[0]].name is not None or place is None or place[0] == place[1] else place
+        if here is not None and end is not None and cuts[bisect_left(cuts, end)] > here[0]:
+            joined[-1] = (joined[-1][0], span[1])
+        else:
+            joined.append(span)
+        end = None if here is None else max(here[1], end or 0)
+    return joined
 
 
 def join_offsets(spans: Sequence[Span], pieces: Sequence[Piece], offsets: Offsets) -> list[Span]:

@@ -50,19 +50,55 @@ def beginning(tokenizer: Any, ids: Sequence[int], adds: bool, typed: Sequence[bo
 
 def typed_specials(tokenizer: Any, pieces: Sequence[Piece], ids: Sequence[int], typed: Sequence[bool]) -> list[Note]:
     """About special tokens that were made from what was typed."""
-    names = [
-        visible(piece.name)
-        for piece, id, here in zip(pieces, ids, typed, strict=True)
-        if here and piece.name is not None and id != tokenizer.unk_token_id
-    ]
+    names = _special_names(tokenizer, pieces, ids, typed)
     if not names:
         return []
     listed, more = _listing(names)
     sentence = (
-        f"{_in_words(listed, more)} in the text was read as a special token; "
-        "split_special_tokens=True reads it as plain characters."
+        f"{_in_words(listed, more)} in the text was read as a special token; literal=True reads it as plain characters."
     )
     return [Note("specials_in_text", sentence, names=listed, more=more)]
+
+
+def literal_specials(
+    tokenizer: Any, pieces: Sequence[Piece], ids: Sequence[int], typed: Sequence[bool], known: Sequence[str], text: str
+) -> list[Note]:
+    """About names of special tokens in a text that was to be read as plain characters.
+
+    Args:
+        tokenizer: the tokenizer.
+        pieces: one per token.
+        ids: all ids.
+        typed: per id, whether it comes from the text.
+        known: what the special tokens are called.
+        text: the text.
+    """
+    notes = []
+    still = list(dict.fromkeys(_special_names(tokenizer, pieces, ids, typed)))
+    if still:
+        listed, more = _listing(still)
+        sentence = (
+            f"{_in_words(listed, more)} in the text is a special token even with literal=True: this tokenizer's own "
+            "rules make it from those characters."
+        )
+        notes.append(Note("specials_even_literally", sentence, names=listed, more=more))
+    plain = [name for name in map(visible, filter(text.__contains__, filter(None, known))) if name not in still]
+    if plain:
+        listed, more = _listing(plain)
+        sentence = (
+            f"{_in_words(listed, more)} in the text was read as plain characters, as literal=True asks; "
+            "the model sees no special token there."
+        )
+        notes.append(Note("specials_as_characters", sentence, names=listed, more=more))
+    return notes
+
+
+def _special_names(tokenizer: Any, pieces: Sequence[Piece], ids: Sequence[int], typed: Sequence[bool]) -> list[str]:
+    return [
+        visible(piece.name)
+        for piece, id, here in zip(pieces, ids, typed, strict=True)
+        if here and piece.name is not None and id != tokenizer.unk_token_id
+    ]
 
 
 def unknown(tokenizer: Any, ids: Sequence[int], typed: Sequence[bool]) -> list[Note]:

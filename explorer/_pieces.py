@@ -90,6 +90,10 @@ class Pieces:
             known[id] = self._piece(tokenizer, id, token)
         return [known[id] for id in ids]
 
+    def names(self, tokenizer: Any) -> list[str]:
+        """What the special tokens are called, in the order of their ids."""
+        return [piece.name or "" for piece in self.read(tokenizer, sorted(self.special_ids))]
+
     def _piece(self, tokenizer: Any, id: int, token: str | bytes | None) -> Piece:
         if token is None:
             return Piece(b"", f"⟨id {id}⟩")

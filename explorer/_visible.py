@@ -10,7 +10,8 @@ symbols, so a reader sees that they are there and a page cannot be disturbed by 
 
 Joiners and variation selectors stay as they are where they do their work inside one piece (between two visible
 characters, or right after one), so an emoji family or a heart in colour keeps its picture; alone they are shown as
-escapes. A symbol a person really typed looks the same as the escape; the token's kind tells them apart.
+escapes. Tags stay in the three flags that are written with them; anywhere else they could hide a text. A symbol a
+person really typed looks the same as the escape; the token's kind tells them apart.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ _HIDDEN = re.compile(
     + _NONCHARACTERS
     + "]"
 )
+# The flags of England, Scotland and Wales: a black flag, the region in tags, and the tag that ends it.
+_TAGGED = re.compile(
+    "\U0001f3f4\U000e0067\U000e0062"
+    "(?:\U000e0065\U000e006e\U000e0067|\U000e0073\U000e0063\U000e0074|\U000e0077\U000e006c\U000e0073)\U000e007f"
+)
 _ALL_HIDDEN = re.compile(_HIDDEN.pattern + "+")
 _JOINERS = "\u200c\u200d"
 _SELECTORS = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
@@ -46,9 +52,13 @@ def visible(text: str) -> str:
     if not _NEEDS_CARE.search(text):
         return text
     shown: list[str] = []
+    flags = {index for flag in _TAGGED.finditer(text) for index in range(*flag.span())}
     state = ""  # "base" after a visible character, "selected" after its variation selector, else ""
     for index, char in enumerate(text):
-        if _HIDDEN.match(char):
+        if index in flags:
+            shown.append(char)
+            state = "base"
+        elif _HIDDEN.match(char):
             if char in _JOINERS and state and _continues(text, index + 1):
                 shown.append(char)
             elif state == "base" and _SELECTORS.match(char):
@@ -70,6 +80,12 @@ def visible(text: str) -> str:
 def _continues(text: str, index: int) -> bool:
     """Whether a visible character stands at `index`, for a joiner before it to join."""
     return index < len(text) and not _HIDDEN.match(text[index]) and not text[index].isspace()
+
+
+def hidden(text: str) -> list[str]:
+    """The characters of `text` that cannot be seen, without line breaks, tabs and those that do visible work."""
+    seen = _TAGGED.sub("", text)
+    return [char for char in seen if _HIDDEN.match(char) and char not in "\n\r\t\u200c\u200d\ufe0e\ufe0f"]
 
 
 def is_control(text: str) -> bool:

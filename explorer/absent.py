@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import torch
 from torch import Tensor
@@ -12,10 +12,25 @@ from torch import Tensor
 from explorer.anatomy import Anatomy, Heads
 from explorer.capability import Capabilities, capabilities_of
 from explorer.errors import Refused
+from explorer.note import Note
 
 if TYPE_CHECKING:
     from explorer.plans import Recording
     from explorer.tokens import Labels
+
+
+# What needs the weights; the last four can be stored in a saved trace, under these names.
+Need = Literal["passes", "new_tokens", "gradients", "logits", "patterns", "head_out", "lens"]
+_NEEDS: dict[Need, str] = {
+    "passes": "This and all that runs a pass",
+    "new_tokens": "New tokens",
+    "gradients": "The gradients of attribution",
+    "logits": "The logits of earlier positions",
+    "patterns": "Attention weights of this family",
+    "head_out": "The parts of single heads",
+    "lens": "Rows of the lens",
+}
+_STORED: tuple[Need, ...] = ("logits", "patterns", "head_out", "lens")
 
 
 class AbsentModel:
@@ -49,23 +64,25 @@ class AbsentModel:
 
     def logits_of(self, _seen: Recording, _pass_logits: Tensor | None, _rows: Sequence[int] | None = None) -> Tensor:
         """Refuses."""
-        self.refuse("The logits of earlier positions", "logits")
+        self.refuse("logits")
 
     def replay(self, _heads: Heads, _received: Any) -> Tensor:
         """Refuses."""
-        self.refuse("Attention weights of this family", "patterns")
+        self.refuse("patterns")
 
     def head_parts(self, _attention: Heads, _given: Tensor, _chosen: Sequence[int], *, moved: bool) -> Tensor:
         """Refuses."""
-        self.refuse("The parts of single heads", "head_out")
+        self.refuse("head_out")
 
-    def refuse(self, what: str, word: str = "") -> NoReturn:
+    def refuse(self, what: Need) -> NoReturn:
         """Raises `Refused` with the ways to have what is missing."""
-        stored = f"save it with include=[{word!r}], or " if word else ""
-        raise Refused(
-            f"{what} need the weights of {self.name}, and this is a saved trace without its model; {stored}open it "
-            "with explorer.open_trace(path, model=...)."
+        include = what if what in _STORED else ""
+        stored = f"save it with include=[{include!r}], or " if include else ""
+        sentence = (
+            f"{_NEEDS[what]} need the weights of {self.name}, and this is a saved trace without its model; {stored}"
+            "open it with explorer.open_trace(path, model=...)."
         )
+        raise Refused(Note("needs_weights", sentence, what=what, include=include, model=self.name))
 
     def __repr__(self) -> str:
         return f"AbsentModel({self.name}, {self.dtype}, {self.anatomy!r})"

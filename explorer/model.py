@@ -35,6 +35,7 @@ from explorer.foreign_code import foreign_code
 from explorer.head_outs import head_outputs
 from explorer.hidden_states import hidden_state, with_state
 from explorer.inputs import prepare
+from explorer.note import Note
 from explorer.placement import places
 from explorer.planning import Firings, check_padding, layers_of, needs_stream, plan
 from explorer.plans import Plan, Recording
@@ -272,12 +273,14 @@ class Model:
             raise Refused(f"The chat template of {self.name} does not take these messages: {error}.") from error
         return text
 
-    def read(self, text: str | Tokens, add_special_tokens: bool = True) -> Tokens:
+    def read(self, text: str | Tokens, add_special_tokens: bool = True, *, literal: bool = False) -> Tokens:
         """The tokens the model would be given for `text`, as a person reads them.
 
         Args:
             text: the text; tokens that were read before are checked and given back.
             add_special_tokens: let the tokenizer add the special tokens the model was trained with.
+            literal: read the name of a special token within the text as the plain characters it is, not as that
+                token. Most tokenizers take a typed `<|im_start|>` for the token itself.
 
         Raises:
             Refused: there is no tokenizer, the text is empty, or it is longer than the model's context.
@@ -291,18 +294,15 @@ class Model:
         if self.tokenizer is None:
             raise Refused("This model was attached without a tokenizer; pass token ids instead of text.")
         if not text:
-            raise Refused("The prompt is empty. Type at least one character.")
+            raise Refused(Note("empty_prompt", "The prompt is empty. Type at least one character."))
         if self.context is not None and len(text) > self.context * _CHARACTERS_PER_TOKEN:
-            raise Refused(
-                f"The prompt has {len(text):,} characters, more than {self.name} can read: its context is "
-                f"{self.context:,} tokens. Shorten the prompt."
-            )
+            raise self._too_long(len(text), "characters")
         if len(text) > _LONGEST_TEXT:
             raise Refused(
                 f"The prompt has {len(text):,} characters; up to {_LONGEST_TEXT:,} are split into tokens. Shorten it, "
                 "or give token ids."
             )
-        tokens = read_text(self.tokenizer, text, add_special_tokens)
+        tokens = read_text(self.tokenizer, text, add_special_tokens, literal=literal)
         self.check_ids(tokens.ids)
         return tokens
 
@@ -521,14 +521,18 @@ class Model:
     def _dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
+    def _too_long(self, count: int, unit: str) -> Refused:
+        sentence = (
+            f"The prompt has {count:,} {unit}, more than {self.name} can read: its context is "
+            f"{self.context:,} tokens. Shorten the prompt."
+        )
+        return Refused(Note("prompt_too_long", sentence, count=count, unit=unit, model=self.name, context=self.context))
+
     def check_ids(self, ids: Sequence[int]) -> None:
         if not ids:
             raise Refused("The prompt gives no tokens. Type at least one character.")
         if self.context is not None and len(ids) > self.context:
-            raise Refused(
-                f"The prompt has {len(ids):,} tokens, more than {self.name} can read: its context is "
-                f"{self.context:,} tokens. Shorten the prompt."
-            )
+            raise self._too_long(len(ids), "tokens")
         rows = self.vocabulary
         largest, smallest = max(ids), min(ids)
         if smallest < 0 or largest >= rows:

@@ -10,6 +10,8 @@ Key = Literal[
     "added_beginning",
     "no_beginning",
     "specials_in_text",
+    "specials_as_characters",
+    "specials_even_literally",
     "unknown_pieces",
     "dropped_characters",
     "specials_in_message",
@@ -36,6 +38,12 @@ Key = Literal[
     "as_many_as_asked",
     "context_full",
     "broke_off",
+    "needs_weights",
+    "saved_is_fixed",
+    "saved_token",
+    "saved_file_gone",
+    "empty_prompt",
+    "prompt_too_long",
 ]
 
 

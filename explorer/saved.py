@@ -129,7 +129,7 @@ class SavedTrace(Trace):
         if self.absent is None:
             return super().lens(layers=layers, positions=positions, k=k)
         if "lens.ids" not in self._computed:
-            self.absent.refuse("Rows of the lens", "lens")
+            self.absent.refuse("lens")
         import pandas as pd
 
         ids, shares = (self._computed[f"lens.{name}"] for name in ("ids", "probabilities"))
@@ -156,7 +156,7 @@ class SavedTrace(Trace):
             Refused: none was.
         """
         if self.absent is not None:
-            self.absent.refuse("This and all that runs a pass")
+            self.absent.refuse("passes")
         return super().model
 
     @property

@@ -32,6 +32,8 @@ By = Literal["character", "word"]
 BY: tuple[By, ...] = ("character", "word")
 
 _CHARACTER = regex.compile(r"\X")
+# Without one of these no two code points make one character.
+_JOINING = regex.compile(r"[^\p{Grapheme_Cluster_Break=Other}\p{Grapheme_Cluster_Break=Control}\n]")
 _WORD_BOUNDARY = regex.compile(r"(?w)\b")
 _UNSPACED = regex.compile(r"\p{Line_Break=SA}+")
 _Place = tuple[int, int]
@@ -76,8 +78,13 @@ def boundaries(text: str, by: By) -> list[int]:
     return sorted(found | {0, len(text)})
 
 
+def has_clusters(text: str) -> bool:
+    """Whether a character of `text` may be more than one code point; far sooner told than the boundaries."""
+    return _JOINING.search(text) is not None
+
+
 def blocks(tokens: Tokens) -> list[Block]:
-    """The tokens in runs that have places of their own, in the order of the text.
+    """The tokens in runs that are shown as one, or whose places overlap, in the order of the text.
 
     Raises:
         Refused: where the tokens stand in their text cannot be told.
@@ -91,11 +98,11 @@ def blocks(tokens: Tokens) -> list[Block]:
     found: list[Block] = []
     covered = 0  # where what has been placed so far ends
     for group in _groups(tokens):
-        place = places[group.start]
-        if place is None:
+        first, last_place = places[group.start], places[group.stop - 1]
+        if first is None or last_place is None:
             found.append(Block(group, None, None))
             continue
-        begin, end = place
+        begin, end = first[0], last_place[1]
         start = group.start
         while begin < covered and found:  # as in a ligature, or where a tokenizer places pieces out of order
             last = found.pop()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from explorer._notes import _in_words, _listing
-from explorer._visible import _HIDDEN, visible
+from explorer._visible import hidden, visible
 from explorer.chat_roles import TEMPLATE
 from explorer.note import Note
 from explorer.tokens import Tokens, read_ids, read_text, spelled
@@ -38,9 +38,8 @@ def warnings(
             "look at the encoding the text was read with."
         )
         found.append(Note("lost_characters", sentence, count=count))
-    hidden = [char for char in text if _HIDDEN.match(char) and char not in "\n\r\t" and not _joins(char)]
-    if hidden:
-        listed, more = _listing([visible(char) for char in hidden])
+    if unseen := hidden(text):
+        listed, more = _listing([visible(char) for char in unseen])
         sentence = (
             f"The text holds characters that cannot be seen: {_in_words(listed, more)}. The model reads them; "
             "remove them unless they are meant."
@@ -75,7 +74,7 @@ def remarks(tokens: Tokens, tokenizer: Any) -> list[Note]:
     pieces = sum(token.part == 1 and token.parts > 1 for token in tokens)
     if pieces:
         chips = "One of the chips is" if pieces == 1 else f"{pieces:,} of the chips are"
-        sentence = f"{chips} cut into byte pieces: no single token spells what is shown there."
+        sentence = f"{chips} cut into pieces: no single token spells what is shown there."
         found.append(Note("characters_in_pieces", sentence, count=pieces))
     if tokenizer is None:
         return found
@@ -108,11 +107,6 @@ def _specials_said(tokens: Tokens, roles: Sequence[str]) -> list[Note]:
     return [Note("specials_in_message", sentence, names=listed, more=more)]
 
 
-def _joins(char: str) -> bool:
-    """Whether a character does visible work where it belongs: emoji sequences and Indic or Persian joining."""
-    return char in "\u200c\u200d\ufe0e\ufe0f" or "\U000e0020" <= char <= "\U000e007f"
-
-
 def _first_space(tokens: Tokens, tokenizer: Any) -> list[Note]:
     """About a first word that is another token than the same word inside a text."""
     text = tokens.text
@@ -139,10 +133,10 @@ def _changed(tokens: Tokens, tokenizer: Any) -> list[Note]:
         return []
     changes: list[str] = []
     for group in _whole(tokens):
-        place = places[group[0]]
-        if place is None or tokens[group[0]].kind == "special":
+        first, last = places[group[0]], places[group[-1]]
+        if first is None or last is None or tokens[group[0]].kind == "special":
             continue
-        typed = tokens.text[place[0] : place[1]].strip()
+        typed = tokens.text[first[0] : last[1]].strip()
         read = read_ids(tokenizer, [tokens[position].id for position in group]).text.strip()
         if typed and read and typed != read and "\ufffd" not in read:
             changes.append(f"{visible(typed)} → {visible(read)}")

@@ -2,9 +2,10 @@
 
 Every token of a text becomes a `Token`; what is shown follows these rules:
 
-* Pieces that only together spell whole characters (the bytes of one 中, or a piece that ends one emoji and
-  begins the next) form one *group*: the smallest run that decodes by itself. Each of them carries the group's
-  text, and `part` of `parts`. Bytes that never become a character are shown as ``⟨E4 B8⟩``.
+* Pieces of what a reader sees as one character form one *group*: the bytes of one 中, the people of an emoji
+  family, a letter and its accents (`explorer.text_units` says what a character is), and with them what a piece
+  that ends one and begins the next links. Each of them carries the group's text, and `part` of `parts`. Bytes
+  that never become a character are shown as ``⟨E4 B8⟩``.
 * With a text at hand (`read_text`) the typed characters are shown, not the tokenizer's version of them: case and
   accents stay, and a space that the tokenizer itself put in front is not shown unless it is a token of its own.
   White space that a tokenizer drops between words (WordPiece) is shown as the next word's leading space.
@@ -28,6 +29,7 @@ from explorer._grouping import (
     Place,
     Span,
     join_bytes,
+    join_characters,
     join_offsets,
     spelt,
     spelt_places,
@@ -106,7 +108,7 @@ class Tokens(Sequence[Token]):
 
     @property
     def groups(self) -> list[tuple[Token, ...]]:
-        """The tokens, those of one visible character together."""
+        """The tokens, those that are shown as one together."""
         found: list[tuple[Token, ...]] = []
         begin = 0
         while begin < len(self._tokens):
@@ -119,8 +121,8 @@ class Tokens(Sequence[Token]):
     def places(self) -> list[Place | None] | None:
         """Per token, begin and end in `text` of what it stands for, in code points.
 
-        The pieces of a character all have its place. None for a token that nothing in the text stands for, such as one
-        that the tokenizer added; None altogether where the places cannot be told.
+        The pieces of one code point all have its place. None for a token that nothing in the text stands for, such as
+        one that the tokenizer added; None altogether where the places cannot be told.
         """
         if self._places is None:
             groups = self.groups
@@ -193,47 +195,55 @@ class Labels:
         self.known = {token.id: token for token in known}
 
 
-def read_text(
-    tokenizer: Any, text: str, add_special_tokens: bool = True, *, split_special_tokens: bool = False
-) -> Tokens:
+def read_text(tokenizer: Any, text: str, add_special_tokens: bool = True, *, literal: bool = False) -> Tokens:
     """Tokenises `text` and shows each piece as the characters that were typed.
 
     Args:
         tokenizer: a transformers tokenizer. Its settings are the same after the call.
         text: any text; lone surrogates are replaced and noted.
         add_special_tokens: let the tokenizer add the special tokens it was trained with.
-        split_special_tokens: read a special token's name within `text` as plain characters, not as that token.
+        literal: read a special token's name within `text` as plain characters, not as that token. A note says where
+            the tokenizer's own rules make the token even so, as with pieces by probability (T5's kin).
 
     Raises:
         TypeError: `text` is not a str.
     """
     text, replaced = well_formed(text)
     pieces = pieces_of(tokenizer)
-    encoded = encode(tokenizer, text, add_special_tokens=add_special_tokens, split_special_tokens=split_special_tokens)
+    encoded = encode(tokenizer, text, add_special_tokens=add_special_tokens, literal=literal)
     read, typed = pieces.read(tokenizer, encoded.ids), encoded.typed
     spans = join_bytes(read)
+    groups: list[Span] = spans
     texts: list[str | None] | None = None
     places: list[Place | None] | None = None
     dropped = ""
     if _spells(read, typed, " " + text):
-        shown = [read[begin].name or spelt(read[begin:end]) for begin, end in spans]
-        texts = _without_first_space(shown, read, spans)
         places = spelt_places(read, spans, typed, ahead=1)
+        groups = join_characters(spans, read, places, text)
+        shown = [read[begin].name or spelt(read[begin:end]) for begin, end in groups]
+        texts = _without_first_space(shown, read, groups)
     elif _spells(read, typed, text):
         places = spelt_places(read, spans, typed)
+        groups = join_characters(spans, read, places, text)
     elif (offsets := encoded.offsets or matched(text, read, spans, typed)) is not None:
         offsets = without_trimmed_letters(text, read, spans, offsets)
-        spans = join_offsets(spans, read, offsets)
+        groups = spans = join_offsets(spans, read, offsets)
         texts, places, dropped = typed_texts(text, read, spans, offsets, typed)
+        if (groups := join_characters(spans, read, places, text)) != spans:
+            texts = typed_texts(text, read, groups, offsets, typed)[0]
     notes = [
         *notes_about.surrogates(replaced),
         *notes_about.beginning(tokenizer, encoded.ids, pieces.begins, typed),
-        *notes_about.typed_specials(tokenizer, read, encoded.ids, typed),
+        *(
+            notes_about.literal_specials(tokenizer, read, encoded.ids, typed, pieces.names(tokenizer), text)
+            if literal
+            else notes_about.typed_specials(tokenizer, read, encoded.ids, typed)
+        ),
         *notes_about.unknown(tokenizer, encoded.ids, typed),
         *notes_about.dropped(dropped),
     ]
     placed = None if places is None else _for_each_token(places, spans)
-    return Tokens(_tokens(pieces, encoded.ids, read, spans, texts), text, source=text, notes=notes, places=placed)
+    return Tokens(_tokens(pieces, encoded.ids, read, groups, texts), text, source=text, notes=notes, places=placed)
 
 
 def read_ids(tokenizer: Any, ids: Iterable[int]) -> Tokens:
@@ -259,8 +269,9 @@ def read_ids(tokenizer: Any, ids: Iterable[int]) -> Tokens:
     places = spelt_places(read, spans, [True] * len(read))
     # Bytes that are no character could stand for another number of signs by themselves than among others.
     known = not places or places[-1] is None or places[-1][1] == len(text)
+    groups = join_characters(spans, read, places, text) if known else spans
     return Tokens(
-        _tokens(pieces, listed, read, spans, None),
+        _tokens(pieces, listed, read, groups, None),
         text,
         places=_for_each_token(places, spans) if known else None,
         notes=notes_about.beginning(tokenizer, listed, False, [True] * len(listed)),

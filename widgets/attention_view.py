@@ -36,7 +36,9 @@ class AttentionView(Panel):
     @traitlets.observe("selection")
     @guarded
     def _chosen(self, change: Any) -> None:
-        if self._ready and any(getattr(change["old"], name) != getattr(change["new"], name) for name in self._chosen_by):
+        if self._ready and any(
+            getattr(change["old"], name) != getattr(change["new"], name) for name in self._chosen_by
+        ):
             self._request()
 
     def _heads(self, trace: Trace) -> tuple[Stack, int, list[int], AttentionRows]:

@@ -124,7 +124,7 @@ class AttributionPanel(Panel):
             "unavailable": "",
         }
         try:
-            model = self.exploration.source.model_for("The gradients of attribution")
+            model = self.exploration.source.model_for("gradients")
         except Refused as error:
             self.results = {}
             self._publish(view={**picture, "unavailable": str(error), "results": {}})

@@ -23,7 +23,7 @@ def code_of(exploration: Exploration, tensors: str | None) -> str:
 
     plain: dict[str, Any] = exploration.trait_defaults()
     brings = exploration.source.brings
-    variable, opened = exploration.source.opening(exploration.text, exploration.special_tokens)
+    variable, opened = exploration.source.opening(exploration.text, exploration.special_tokens, exploration.literal)
     held: dict[str, Tensor] = {}
     edits = [] if "edits" in brings else [_edit(edit, held) for edit in exploration.edits]
     if held and tensors is None:

@@ -16,6 +16,7 @@ import traitlets
 from ipywidgets.widgets.widget import _put_buffers
 
 from explorer import ExplorerError, Refused
+from explorer.note import Note
 from widgets import lifetimes
 
 _STATIC = Path(__file__).parent / "static"
@@ -62,15 +63,21 @@ def checked(validator: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return validator(self, proposal)
         except (Refused, TypeError) as error:
-            raise RefusedValue(str(error)) from error
+            raise RefusedValue(_said(error)) from error
 
     return call
+
+
+def _said(error: BaseException) -> str:
+    """An error's sentence; the `Note` that it was raised with, where it was."""
+    note = error.args[0] if error.args else None
+    return note if isinstance(note, Note) else str(error)
 
 
 def described(error: BaseException) -> dict[str, str]:
     """An error as the front end shows it: a sentence, and the traceback where it was no refusal."""
     expected = isinstance(error, ExplorerError | TypeError | traitlets.TraitError)
-    message = str(error) if expected else f"{type(error).__name__}: {error}"
+    message = _said(error) if expected else f"{type(error).__name__}: {error}"
     detail = "" if isinstance(error, ExplorerError) else "".join(traceback.format_exception(error))
     return {"message": message, "detail": detail}
 

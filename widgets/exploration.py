@@ -85,7 +85,7 @@ class Exploration(Shared, Connected):
         Raises:
             Refused: a saved trace is explored without it.
         """
-        return self.source.model_for("This and all that runs a pass")
+        return self.source.model_for("passes")
 
     @property
     def lock(self) -> threading.RLock:
@@ -104,12 +104,12 @@ class Exploration(Shared, Connected):
         Raises:
             Refused: the model cannot read it.
         """
-        wanted = (self.text, self.special_tokens, self.messages)
+        wanted = (self.text, self.special_tokens, self.literal, self.messages)
         known = self._tokens
         if known is None or known[0] != wanted:
-            tokens = self.source.tokens(*wanted[:2])
-            if wanted[2]:
-                tokens.roles = chat_roles(self.source.facts.tokenizer, wanted[2], tokens)
+            tokens = self.source.tokens(*wanted[:3])
+            if wanted[3]:
+                tokens.roles = chat_roles(self.source.facts.tokenizer, wanted[3], tokens)
             known = self._tokens = (wanted, tokens)
         return known[1]
 
@@ -257,11 +257,11 @@ class Exploration(Shared, Connected):
             if name == "messages":
                 self._saying = True
                 try:
-                    self.special_tokens = False
+                    self.special_tokens = self.literal = False
                     self.text = self.model.chat_text(self.messages)
                 finally:
                     self._saying = False
-            elif name in ("text", "special_tokens"):
+            elif name in ("text", "special_tokens", "literal"):
                 self.messages = None
 
     def _checked(self, name: str, value: Any) -> Any:
@@ -270,7 +270,7 @@ class Exploration(Shared, Connected):
             if replaced or text != self._replaced[0]:  # panels have what was replaced checked once more
                 self._replaced = (text, replaced)
             return self.source.checked(name, text)
-        if name in ("messages", "edits", "special_tokens"):
+        if name in ("messages", "edits", "special_tokens", "literal"):
             return self.source.checked(name, value)
         if name in ("target", "against") and value is not None:
             return self.source.token_id(value, name)

@@ -49,7 +49,7 @@ class Panel(Leaving, Shared, Connected):
     keeper: object = None  # the panel it stands in, which is there as long as it is
     panels: tuple[Panel, ...] = ()
     # What a new picture is needed for, and which panel's picture comes first.
-    _drawn_from: tuple[str, ...] = ("text", "special_tokens", "edits")
+    _drawn_from: tuple[str, ...] = ("text", "special_tokens", "literal", "edits")
     _rank = 1
     # Where the work on the picture waits; stopping anything else leaves a complete picture as live as it was.
     _making: tuple[str, ...] = ("picture",)

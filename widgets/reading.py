@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from explorer import Model, Refused, Tokens, Trace, adapters
+from explorer.absent import Need
 from explorer.attribution import token_id
 from explorer.edits import Edit
 from explorer.planning import chosen_sites, plan
@@ -31,7 +32,7 @@ class Reading(Source):
         self._making = threading.Lock()  # a cell may ask while the worker computes the very same
         self._trace: Trace | None = None
         self._known: tuple[Any, ...] | None = None
-        self._given: tuple[tuple[str, bool], Tokens] | None = None  # ids need not be those that their text gives
+        self._given: tuple[tuple[str, bool, bool], Tokens] | None = None  # ids need not be those that their text gives
         self.begins = {}
         if trace is not None:
             self._begin(model, trace, shown_tokens(trace))
@@ -46,22 +47,23 @@ class Reading(Source):
                     f"{list(now.names)} on; panels run it as it is, so turn on those of the trace first."
                 )
         text = well_formed(tokens.source if tokens.source is not None else tokens.text)[0]
-        special = self._typed(text, False) != tokens.ids or self._typed(text, True) == tokens.ids
-        self.begins = {"text": text, "special_tokens": special, "edits": trace.edits}
-        self._given = ((text, special), tokens)
+        ways = [(special, literal) for literal in (False, True) for special in (True, False)]
+        special, literal = next((way for way in ways if self._typed(text, *way) == tokens.ids), ways[0])
+        self.begins = {"text": text, "special_tokens": special, "literal": literal, "edits": trace.edits}
+        self._given = ((text, special, literal), tokens)
         read = {site.address for site in chosen_sites(model.anatomy, None)}
         if trace.positions is None and read <= set(trace.sites()) and not changed_since(trace):
             self._trace = trace
             self._known = (tokens, tokens.text, trace.edits, state_of(model.hf))
 
-    def _typed(self, text: str, special_tokens: bool) -> list[int] | None:
+    def _typed(self, text: str, special_tokens: bool, literal: bool) -> list[int] | None:
         """The ids that a text gives, or None where it cannot be read."""
         try:
-            return self._model.read(text, special_tokens).ids
+            return self._model.read(text, special_tokens, literal=literal).ids
         except Refused:
             return None
 
-    def model_for(self, what: str) -> Model:
+    def model_for(self, what: Need) -> Model:
         return self._model
 
     def checked(self, name: str, value: Any) -> Any:
@@ -72,10 +74,10 @@ class Reading(Source):
             plan(self._model.anatomy, record=[], edits=value)  # refuses sites that there are not
         return value
 
-    def tokens(self, text: str, special_tokens: bool) -> Tokens:
-        if self._given is not None and self._given[0] == (text, special_tokens):
+    def tokens(self, text: str, special_tokens: bool, literal: bool) -> Tokens:
+        if self._given is not None and self._given[0] == (text, special_tokens, literal):
             return self._given[1]
-        return self._model.read(text, special_tokens)
+        return self._model.read(text, special_tokens, literal=literal)
 
     def trace(self, tokens: Tokens, edits: tuple[Edit, ...]) -> Trace:
         """The trace of a text under edits; run anew where text, edits or the model's own state changed.
@@ -103,9 +105,10 @@ class Reading(Source):
     def worker(self) -> Worker:
         return worker_of(self._model.hf, self._model.name)
 
-    def opening(self, text: str, special_tokens: bool) -> tuple[str, str]:
+    def opening(self, text: str, special_tokens: bool, literal: bool) -> tuple[str, str]:
         given = self._given
-        if given is not None and given[0] == (text, special_tokens) and self._typed(*given[0]) != given[1].ids:
+        wanted = (text, special_tokens, literal)
+        if given is not None and given[0] == wanted and self._typed(*wanted) != given[1].ids:
             raise Refused("These token ids are not those that their text gives, so no text makes this exploration.")
         return "model", self._model.origin
 

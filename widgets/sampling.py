@@ -58,7 +58,7 @@ class SamplingPanel(Panel):
     def _nothing(self) -> dict[str, Any]:
         return {"run": 0, "state": "none", "ended": "", "steps": [], "settings": Sampling().to_dict()}
 
-    @traitlets.observe("text", "special_tokens", "edits")
+    @traitlets.observe("text", "special_tokens", "literal", "edits")
     def _stop_writing(self, _change: Any) -> None:
         if self._ready:
             self._worker.cancel(self, "generate")
@@ -73,7 +73,7 @@ class SamplingPanel(Panel):
             raise TypeError(f"max_new_tokens={max_new_tokens!r} is no whole number.")
         if not 1 <= max_new_tokens <= _LONGEST:
             raise Refused(f"max_new_tokens={max_new_tokens} is out of range; use 1 to {_LONGEST}.")
-        model = self.exploration.source.model_for("New tokens")
+        model = self.exploration.source.model_for("new_tokens")
         self._runs += 1
         run, settings = self._runs, self.sampling
         working = {**self._status("working", progress=0.0, progress_note=_GENERATING), "ms": self.status.get("ms")}

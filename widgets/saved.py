@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from explorer import Model, Refused, Tokens, Trace
-from explorer.absent import AbsentModel
+from explorer.absent import AbsentModel, Need
 from explorer.attribution import token_id
 from explorer.edits import Edit
+from explorer.note import Note
 from explorer.saved import SavedTrace
 from explorer.tokens import Labels, well_formed
 from widgets.reading import shown_tokens
@@ -19,6 +20,7 @@ from widgets.worker import Worker, worker_of
 _FIXED = {
     "text": "the text",
     "special_tokens": "the special tokens",
+    "literal": "how special tokens' names are read",
     "messages": "the conversation",
     "edits": "the edits",
 }
@@ -27,27 +29,34 @@ _FIXED = {
 class Saved(Source):
     """One trace whose model is not there. Its text and its edits stay as they are."""
 
-    brings = ("text", "special_tokens", "messages", "edits")
+    brings = ("text", "special_tokens", "literal", "messages", "edits")
 
     def __init__(self, trace: SavedTrace, facts: AbsentModel) -> None:
         tokens = shown_tokens(trace)
         text = well_formed(tokens.source if tokens.source is not None else tokens.text)[0]
         self.facts: AbsentModel = facts
-        self.begins = {"text": text, "special_tokens": True, "messages": None, "edits": trace.edits}
+        self.begins = {
+            "text": text,
+            "special_tokens": True,
+            "literal": False,
+            "messages": None,
+            "edits": trace.edits,
+        }
         self._path = trace.path
         self._length = len(trace)
         self._trace: SavedTrace | None = trace
 
-    def model_for(self, what: str) -> Model:
+    def model_for(self, what: Need) -> Model:
         self.facts.refuse(what)
 
     def checked(self, name: str, value: Any) -> Any:
         value = as_edits(value) if name == "edits" else value
         if value != self.begins[name]:
-            raise Refused(f"This is a saved trace; open the model to change {_FIXED[name]}.")
+            sentence = f"This is a saved trace; open the model to change {_FIXED[name]}."
+            raise Refused(Note("saved_is_fixed", sentence, name=name))
         return value
 
-    def tokens(self, text: str, special_tokens: bool) -> Tokens:
+    def tokens(self, text: str, special_tokens: bool, literal: bool) -> Tokens:
         return self._open().tokens
 
     def trace(self, tokens: Tokens, edits: tuple[Edit, ...]) -> Trace:
@@ -75,17 +84,19 @@ class Saved(Source):
         if len(found) == 1:
             return found[0]
         why = f"{len(found)} tokens of it are shown so" if found else "it names no such token"
-        raise Refused(
+        sentence = (
             f"{argument}={token!r} cannot be told from a saved trace, which has no tokenizer, and {why}; give the "
             "token's id, or open the model."
         )
+        raise Refused(Note("saved_token", sentence, argument=argument, token=token, count=len(found)))
 
     def worker(self) -> Worker:
         return worker_of(self._open(), f"trace of {self.facts.name}")
 
-    def opening(self, text: str, special_tokens: bool) -> tuple[str, str]:
+    def opening(self, text: str, special_tokens: bool, literal: bool) -> tuple[str, str]:
         if not self._path.is_file():
-            raise Refused(f"{str(self._path)!r}, which this trace was opened from, is no longer there.")
+            sentence = f"{str(self._path)!r}, which this trace was opened from, is no longer there."
+            raise Refused(Note("saved_file_gone", sentence, path=str(self._path)))
         return "trace", f"explorer.open_trace({str(self._path)!r})"
 
     def drop(self) -> None:

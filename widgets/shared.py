@@ -17,6 +17,7 @@ DEFAULT_TEXT = "The capital of France is"
 STATE = (
     "text",
     "special_tokens",
+    "literal",
     "messages",
     "edits",
     "target",
@@ -36,6 +37,8 @@ class Shared(traitlets.HasTraits):
         text: the prompt.
         special_tokens: whether the tokenizer adds the special tokens that the model was trained with. False where the
             text has them, as a chat template writes it.
+        literal: whether the name of a special token in the text is read as the plain characters it is, not as that
+            token. Always False in a conversation, whose template writes such names for the tokens.
         messages: the conversation that `text` was written from, through the tokenizer's template; None for a plain
             text, and again once the text is edited.
         edits: how every pass is changed, see `explorer.edits`.
@@ -51,6 +54,7 @@ class Shared(traitlets.HasTraits):
 
     text = traitlets.Unicode(DEFAULT_TEXT).tag(sync=True)
     special_tokens = traitlets.Bool(True).tag(sync=True)
+    literal = traitlets.Bool(False).tag(sync=True)
     messages = traitlets.List(traitlets.Dict(), None, allow_none=True).tag(sync=True)
     edits = traitlets.Any(()).tag(
         sync=True,

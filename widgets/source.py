@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from explorer import Model, Tokens, Trace
-    from explorer.absent import AbsentModel
+    from explorer.absent import AbsentModel, Need
     from explorer.edits import Edit
     from widgets.worker import Worker
 
@@ -26,11 +26,11 @@ class Source(ABC):
     brings: tuple[str, ...] = ()
 
     @abstractmethod
-    def model_for(self, what: str) -> Model:
+    def model_for(self, what: Need) -> Model:
         """The model.
 
         Args:
-            what: begins the sentence of the refusal: "<what> need the weights of ...".
+            what: it is needed for.
 
         Raises:
             Refused: there is none.
@@ -38,15 +38,15 @@ class Source(ABC):
 
     @abstractmethod
     def checked(self, name: str, value: Any) -> Any:
-        """A new `text`, `special_tokens`, `messages` or `edits`, as it is kept.
+        """A new `text`, `special_tokens`, `literal`, `messages` or `edits`, as it is kept.
 
         Raises:
             Refused: it cannot be read or made here.
         """
 
     @abstractmethod
-    def tokens(self, text: str, special_tokens: bool) -> Tokens:
-        """The tokens of a text.
+    def tokens(self, text: str, special_tokens: bool, literal: bool) -> Tokens:
+        """The tokens of a text; the flags as `Exploration` has them.
 
         Raises:
             Refused: it cannot be read.
@@ -77,7 +77,7 @@ class Source(ABC):
         """The thread of its work, one for all panels of the same model or trace."""
 
     @abstractmethod
-    def opening(self, text: str, special_tokens: bool) -> tuple[str, str]:
+    def opening(self, text: str, special_tokens: bool, literal: bool) -> tuple[str, str]:
         """The Python that opens it again: the variable's name, and the expression.
 
         Raises:

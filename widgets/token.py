@@ -9,6 +9,8 @@ import numpy as np
 import traitlets
 
 from explorer import Model, Refused, Tokens, align
+from explorer._pieces import pieces_of
+from explorer._visible import visible
 from explorer.note import Note
 from explorer.text_units import BY, boundaries, units
 from explorer.token_cautions import remarks, warnings
@@ -37,7 +39,7 @@ class TokenPanel(Panel):
     _esm = asset("token.js")
     _css = asset("token.css")
 
-    _drawn_from = ("text", "special_tokens", "messages")
+    _drawn_from = ("text", "special_tokens", "literal", "messages")
 
     chosen = traitlets.Int(None, allow_none=True).tag(sync=True)
 
@@ -96,7 +98,8 @@ class TokenPanel(Panel):
                 "counts": _counts(tokens),
                 "bytes": table["bytes"],
                 **{name: wire.array(np.array(table[name], dtype=np.int32)) for name in _NUMBERS},
-                "adds": _added(tokenizer, tokens),
+                "adds": _added(tokenizer),
+                "names": None if tokenizer is None else [visible(name) for name in _names(tokenizer)],
                 "context": facts.context,
                 "other": None if self._other is None else self._beside(tokens),
             }
@@ -105,7 +108,7 @@ class TokenPanel(Panel):
     def _beside(self, tokens: Tokens) -> dict[str, Any]:
         """The other tokenizer's row, aligned; or the sentence why there is none."""
         text = tokens.text if tokens.source is None else tokens.source
-        other = read_text(self._other, text, self.special_tokens)
+        other = read_text(self._other, text, self.special_tokens, literal=self.literal)
         found: dict[str, Any] = {"name": self._other_name, "tokens": wire.tokens(other), "counts": _counts(other)}
         try:
             groups = align(tokens, other)
@@ -116,6 +119,7 @@ class TokenPanel(Panel):
 
 
 _NUMBERS = ("begin", "end", *BY)
+_NAMED = 2
 
 
 def _reader(other: Any) -> tuple[Any, str]:
@@ -165,7 +169,14 @@ def _counts(tokens: Tokens) -> dict[str, int]:
     }
 
 
-def _added(tokenizer: Any, tokens: Tokens) -> list[str] | None:
+def _names(tokenizer: Any) -> list[str]:
+    """A few names of special tokens, those that a text is most likely to hold first."""
+    ends = (tokenizer.bos_token, tokenizer.eos_token)
+    known = (*(str(name) for name in ends if name), *pieces_of(tokenizer).names(tokenizer))
+    return list(dict.fromkeys(known))[:_NAMED]
+
+
+def _added(tokenizer: Any) -> list[str] | None:
     """The special tokens that the tokenizer adds by itself; None where it is not at hand."""
     if tokenizer is None:
         return None

@@ -34,7 +34,7 @@ class Workbench(Panel):
     _esm = asset("workbench.js")
     _css = asset("workbench.css")
     # The prompt's tokens need no pass.
-    _drawn_from = ("text", "special_tokens")
+    _drawn_from = ("text", "special_tokens", "literal")
     _rank = -1
 
     panels = traitlets.Tuple().tag(sync=True, to_json=_references)

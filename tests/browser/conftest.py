@@ -120,7 +120,10 @@ def ran(opened: Notebook) -> Notebook:
 
 @pytest.fixture(scope="package")
 def four(jupyter: lab.Lab, open_page: Callable[[], Watched]) -> Notebook:
-    """A notebook with each panel and a workbench, all live."""
+    """A notebook with each panel and a workbench, all live.
+
+    The sample's tokenizer adds nothing by itself; that of the token panel begins every text as the Llamas' do.
+    """
     notebook = Notebook(open_page())
     notebook.create(
         jupyter.address,
@@ -130,8 +133,13 @@ def four(jupyter: lab.Lab, open_page: Callable[[], Watched]) -> Notebook:
         "attribution = AttributionPanel(model, 'The capital of France is')\nattribution",
         "sampling = SamplingPanel(model, 'The capital of France is')\nsampling",
         "bench = Workbench(model, 'The capital of France is')\nbench",
+        "import copy\nfrom tokenizers import processors\n"
+        "begun = explorer.attach(model.hf, copy.deepcopy(model.tokenizer))\n"
+        "begun.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(\n"
+        "    single='<|im_start|> $A', special_tokens=[('<|im_start|>', 1)])\n"
+        "token = TokenPanel(begun, 'The capital of France is', other=model)\ntoken",
     )
-    expect(notebook.panels.locator(".explorer-dot.is-live")).to_have_count(7, timeout=LONG_MS)
+    expect(notebook.panels.locator(".explorer-dot.is-live")).to_have_count(8, timeout=LONG_MS)
     return notebook
 
 

@@ -226,3 +226,14 @@ class SamplingPage(PanelPage):
             ])"""
         )
         return [(label, value) for label, value in rows]
+
+
+class TokenPage(PanelPage):
+    """The token panel."""
+
+    name = "token"
+
+    @property
+    def rows(self) -> Locator:
+        """The rows of the table that are drawn."""
+        return self.root.locator("[data-row]")

@@ -11,15 +11,16 @@ from playwright.sync_api import Locator, expect
 
 from .accessible import judged
 from .notebook import LONG_MS, Notebook
-from .panels import AttentionPage, AttributionPage, PanelPage, SamplingPage
+from .panels import AttentionPage, AttributionPage, PanelPage, SamplingPage, TokenPage
 
 TEXT = "The capital of France is"
-NAMES = ("attention", "attribution", "sampling", "bench")
+NAMES = ("attention", "attribution", "sampling", "bench", "token")
 THEMES = ("JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast")
 PAGES: dict[str, type[PanelPage]] = {
     "attention": AttentionPage,
     "attribution": AttributionPage,
     "sampling": SamplingPage,
+    "token": TokenPage,
 }
 
 # Where Tab stops, as elements of the page; a row of tokens or bars is one stop.
@@ -73,12 +74,13 @@ def root_of(notebook: Notebook, name: str) -> Locator:
 def panels(four: Notebook) -> Iterator[Notebook]:
     """Each panel and a workbench in a known state."""
     four.run(
-        f"for panel in (attention, attribution, sampling, bench):\n    panel.text = {TEXT!r}\n"
+        f"for panel in (attention, attribution, sampling, bench, token):\n    panel.text = {TEXT!r}\n"
         "attention.selection = Selection(layer=24, heads=(4,))\n"
         "attribution.against = None\nattribution.target = None\nattribution.method = 'input_x_gradient'\n"
-        "sampling.sampling = explorer.Sampling()\nbench.exploration.edits = attention.edits = ()\n"
+        "sampling.sampling = explorer.Sampling()\ntoken.special_tokens, token.chosen = False, None\n"
+        "bench.exploration.edits = attention.edits = ()\n"
         "for panel in (attention, bench.panels[2]):\n    panel.mode, panel.hide_sink = 'matrix', False\n"
-        "for panel in (attention, attribution, sampling, bench):\n    panel.wait(300)"
+        "for panel in (attention, attribution, sampling, bench, token):\n    panel.wait(300)"
     )
     four.page.locator(".explorer-panel details").evaluate_all("all => all.forEach(one => { one.open = false; })")
     yield four
@@ -86,13 +88,14 @@ def panels(four: Notebook) -> Iterator[Notebook]:
 
 
 def test_axe_finds_nothing_serious(panels: Notebook) -> None:
-    attention, attribution, sampling, bench = (root_of(panels, name) for name in NAMES)
+    attention, attribution, sampling, bench, token = (root_of(panels, name) for name in NAMES)
     # With everything that can be opened, chosen, cut, generated and edited.
     panels.run(
         "attention.selection = Selection(layer=24, heads=(4,), query=4, key=3)\n"
         "attribution.against = model.tokenizer.encode(' London')[0]\n"
         "sampling.sampling = explorer.Sampling(top_k=5, seed=3)\n"
-        "bench.exploration.edits = [explorer.Ablate('layers.5.attn.z', heads=[1])]"
+        "bench.exploration.edits = [explorer.Ablate('layers.5.attn.z', heads=[1])]\n"
+        "token.text, token.special_tokens, token.chosen = 'a\\u202eb 世 cafe', True, 2"
     )
     sampling.get_by_label("at most", exact=True).click()
     sampling.get_by_label("at most", exact=True).fill("3")
@@ -100,6 +103,7 @@ def test_axe_finds_nothing_serious(panels: Notebook) -> None:
     sampling.get_by_role("button", name="Generate", exact=True).click()
     expect(sampling.locator(".explorer-sampling-go [role=status]")).to_have_text("3 tokens", timeout=LONG_MS)
     bench.get_by_role("button", name="Code").click()
+    token.get_by_role("button", name="Keys").click()
     for root in (attention, attribution, sampling):
         for summary in root.locator("summary").all():
             summary.click()
@@ -116,13 +120,14 @@ def test_axe_finds_nothing_serious(panels: Notebook) -> None:
     for root in (attention, attribution, sampling):
         root.locator("details").evaluate_all("all => all.forEach(one => { one.open = false; })")
         root.get_by_role("button", name="Keys").click()
+    token.get_by_role("button", name="Keys").click()
     bench.get_by_role("button", name="Code").click()
     assert not found, "\n".join(found)
 
 
 def test_axe_finds_nothing_serious_in_a_panel_that_failed(panels: Notebook) -> None:
     found: list[str] = []
-    panels.run("for panel in (attention, attribution, sampling, bench):\n    panel.text = ''")
+    panels.run("for panel in (attention, attribution, sampling, bench, token):\n    panel.text = ''")
     for name in NAMES:
         expect(root_of(panels, name).locator(".explorer-fault").first).to_be_visible()
     for theme in THEMES:
@@ -164,7 +169,7 @@ def test_keys_anywhere_in_a_panel_leave_the_notebook_alone(panels: Notebook, nam
         assert inside, f"the keyboard fell out of the panel at stop {place}"
     after, known = json.loads(page.evaluate(_NOTEBOOK)), json.loads(before)
     # The cell that asked for the process is the only one that ran.
-    assert after["cells"][:5] == known["cells"][:5]
+    assert after["cells"][:6] == known["cells"][:6]
     assert {**after, "cells": []} == {**known, "cells": []}
     expect(page.locator(".jp-Dialog")).to_have_count(0)
     assert panels.value("__import__('os').getpid()") == pid
@@ -257,7 +262,8 @@ def test_the_keyboard_stays_where_it_is_when_the_picture_changes(panels: Noteboo
         f"import threading\nthreading.Timer(3, lambda: setattr({name}, 'text', 'The opposite of hot is')).start()"
     )
     stop = panel.root.locator(
-        "[role=grid], .explorer-attribution-choices [tabindex='0'], .explorer-sampling-bar[tabindex='0']"
+        "[role=grid], .explorer-attribution-choices [tabindex='0'], .explorer-sampling-bar[tabindex='0'], "
+        ".explorer-token-room"
     )
     stop.first.focus()
     panel.shows("The opposite of hot is")

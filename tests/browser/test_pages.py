@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 
 import explorer
 from explorer import Ablate, Sampling
-from widgets import AttentionPanel, AttributionPanel, SamplingPanel, Selection, Workbench
+from widgets import AttentionPanel, AttributionPanel, SamplingPanel, Selection, TokenPanel, Workbench
 
 from .watching import Watched
 
@@ -121,6 +121,21 @@ def test_any_head_can_be_chosen_and_is_exact_to_what_the_page_says(
     expected = [float(pattern[row, col]) for row in range(5) for col in range(row + 1)]
     shown = [float(text) for text in numbers if re.fullmatch(r"[<]?\d*\.?\d+", text)]
     assert torch.allclose(torch.tensor(shown), torch.tensor(expected), atol=0.0026)
+
+
+def test_tokens_are_looked_through_and_not_read_anew(opened: Callable[..., Opened], sample: explorer.Model) -> None:
+    saved = opened(TokenPanel(sample, "say <|im_end|> 你好", other=sample), locale="zh-CN")
+    panel = saved.panel("token")
+    rows = panel.locator("[data-row]")
+    ids = sample.tokenizer("say <|im_end|> 你好")["input_ids"]
+    assert [int(row.locator("[role=cell]").nth(1).inner_text()) for row in rows.all()] == ids
+    switch = panel.get_by_label("将特殊词元的名称读作普通文字")
+    expect(switch).to_be_disabled()
+    expect(panel.locator(".explorer-token-switch").last).to_have_attribute("title", re.compile("需要模型"))
+    expect(panel.locator(".explorer-token-notes")).to_contain_text("被读作特殊词元")
+    panel.locator(".explorer-token-room").press("End")
+    expect(rows.last).to_have_class(re.compile("is-chosen"))
+    expect(panel.locator(".explorer-tokens .is-selected")).to_have_attribute("data-index", str(len(ids) - 1))
 
 
 def test_tokens_that_are_markup_stay_text(opened: Callable[..., Opened], sample: explorer.Model) -> None:

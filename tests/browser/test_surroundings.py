@@ -14,14 +14,15 @@ from .panels import AttentionPage, SamplingPage
 
 TEXT = "The capital of France is"
 OTHER = "The opposite of hot is"
-ROOTS = (".explorer-attention", ".explorer-attribution", ".explorer-sampling", ".explorer-bench")
+ROOTS = (".explorer-attention", ".explorer-attribution", ".explorer-sampling", ".explorer-bench", ".explorer-token")
 
 # What of a panel reaches out of it or is cut off, where neither is meant: rows of tokens, tables and code scroll by
 # themselves, and a token in a list may end in dots as its whole text is elsewhere.
 _CUT = """
 root => {
     const right = root.getBoundingClientRect().right + 1;
-    const scrolls = ".explorer-tokens, .explorer-numbers-room, pre, .explorer-hidden, .explorer-axis, canvas";
+    const rooms = ".explorer-tokens, .explorer-numbers-room, .explorer-token-room";
+    const scrolls = `${rooms}, pre, .explorer-hidden, .explorer-axis, canvas`;
     const dots = ".explorer-sampling-label, .explorer-text, .explorer-weights bdi, .explorer-weights h3";
     const all = [...root.querySelectorAll("*")].filter(one => !one.closest(scrolls) && one.checkVisibility());
     const out = all.filter(one => one.getBoundingClientRect().right > right);
@@ -43,11 +44,11 @@ root => [...root.querySelectorAll("canvas")].map(({ width, height, clientWidth, 
 def panels(four: Notebook) -> Iterator[Notebook]:
     """Each panel and a workbench, with one text."""
     four.run(
-        f"for panel in (attention, attribution, sampling, bench):\n    panel.text = {TEXT!r}\n"
+        f"for panel in (attention, attribution, sampling, bench, token):\n    panel.text = {TEXT!r}\n"
         "sampling.sampling = explorer.Sampling(top_k=30_000, min_p=0.96)\n"
         "bench.exploration.edits = [explorer.Ablate('layers.5.attn.z', heads=[1])]\n"
         "attention.selection = Selection(layer=24, heads=(4,))\n"
-        "for panel in (attention, attribution, sampling, bench):\n    panel.wait(300)"
+        "for panel in (attention, attribution, sampling, bench, token):\n    panel.wait(300)"
     )
     four.page.locator(".explorer-panel details").evaluate_all("all => all.forEach(one => { one.open = false; })")
     yield four
@@ -96,19 +97,24 @@ def test_at_four_hundred_percent_a_laptops_screen_holds_the_panels(panels: Noteb
     page = panels.page
     size = page.viewport_size
     assert size is not None
+    # The longest words there are at the ends of a legend.
+    panels.run("attention.reach, attention.scale = 'row', 'log'")
     page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
     page.set_viewport_size({"width": 320, "height": 700})  # 1280 pixels at 400 %
     try:
         page.wait_for_function("document.querySelector('.explorer-panel').clientWidth < 320")
+        expect(page.locator(".explorer-attention .explorer-legend").first).to_have_text("≤ 1/10000the row's largest")
         found = of_all(panels, _CUT)
     finally:
         page.set_viewport_size(size)
+        panels.run("attention.reach, attention.scale = 'one', 'linear'")
     assert not found, "\n".join(found)
 
 
 def test_targets_are_large_enough_for_a_finger(panels: Notebook) -> None:
     small = """
     root => [...root.querySelectorAll("button, input, select, textarea, summary, [role=grid]")]
+        .map(one => (one.type === "checkbox" && one.closest("label")) || one) // all of the label is the target
         .filter(one => one.checkVisibility() && one.getBoundingClientRect().height < 23.9)
         .map(one => one.outerHTML.slice(0, 90))
     """
@@ -160,7 +166,7 @@ def test_paper_is_white_and_shows_all_whatever_the_theme(panels: Notebook) -> No
     attention, page = AttentionPage(panels), panels.page
     panels.theme("JupyterLab Dark")
     long = " ".join(["word"] * 300)
-    panels.run(f"sampling.text = {long!r}\nsampling.wait(120)")
+    panels.run(f"sampling.text = token.text = {long!r}\nsampling.wait(120)\ntoken.wait(60)")
     sampling = SamplingPage(panels)
     tokens = sampling.root.locator(".explorer-tokens").first
     whole = "one => one.scrollHeight <= one.clientHeight + 1"
@@ -176,6 +182,9 @@ def test_paper_is_white_and_shows_all_whatever_the_theme(panels: Notebook) -> No
             for button in page.get_by_role("button", name=hidden, exact=True).all():
                 expect(button).to_be_hidden()
         expect(attention.root.locator("summary").first).to_be_hidden()
+        rows = page.locator(".explorer-token [data-row]")
+        expect(rows).to_have_count(len(panels.value("token.frame.index.tolist()")))
+        assert page.locator(".explorer-token-room").evaluate(whole)
         exact = page.locator(".explorer-panel").first.evaluate("one => getComputedStyle(one).printColorAdjust")
         assert exact == "exact"  # browsers leave backgrounds out otherwise, and colours are the data
     finally:
@@ -207,6 +216,9 @@ def test_the_systems_own_colours_leave_everything_visible(panels: Notebook) -> N
         assert pressed.evaluate(style, "backgroundColor") == chosen
         bar = page.locator(".explorer-sampling-bar .explorer-sampling-track > span").first
         assert bar.evaluate(style, "backgroundColor") == chosen
+        panels.run("token.chosen = 1")
+        row = page.locator(".explorer-token-row.is-chosen")
+        assert row.evaluate(style, "outlineStyle") == "solid"  # its colour is the system's
         frame = attention.root.locator(".explorer-heads .explorer-frame.is-chosen")
         assert frame.evaluate(style, "boxShadow") != "none"
     finally:

@@ -6,20 +6,23 @@ import ast
 import copy
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
 
-from explorer import _notes
+from explorer import Model, Refused, Token, _notes
 from explorer._pieces import Piece
+from explorer.absent import AbsentModel
 from explorer.attribution import _in_words
 from explorer.note import Key, Note
 from explorer.token_cautions import remarks, warnings
-from explorer.tokens import read_text
+from explorer.tokens import Labels, read_text
 from tests import tiny_tokenizers as zoo
 from widgets import wire
+from widgets.saved import Saved
 
 _ROOT = Path(__file__).resolve().parents[2]
 _TOLD: list[dict[str, Any]] = json.loads((_ROOT / "tests/fixtures/notes.json").read_text("utf-8"))
@@ -39,6 +42,8 @@ def _made() -> list[Note]:
         *_notes.beginning(_TOKENIZER, [5], True, [True]),
         *specials("<|end|>"),
         *specials(*[f"<{n}>" for n in range(7)]),
+        *_notes.literal_specials(_TOKENIZER, [Piece(b"a")], [9], [True], ["<|end|>", "<|start|>"], "a<|end|>"),
+        *_notes.literal_specials(_TOKENIZER, [Piece(b"", "</s>")], [9], [True], ["<s>", "</s>"], "</s>"),
         *_notes.unknown(_TOKENIZER, [0], [True]),
         *_notes.unknown(_TOKENIZER, [0, 0, 0], [True] * 3),
         *_notes.dropped("\u200b"),
@@ -62,7 +67,37 @@ def _cautions() -> list[Note]:
     ]
 
 
-@pytest.mark.parametrize("note", [*_made(), *_cautions()], ids=lambda note: str(note.key))
+def _refused(call: Callable[..., Any], *args: Any) -> Note:
+    with pytest.raises(Refused) as raised:
+        call(*args)
+    note = raised.value.args[0]
+    assert isinstance(note, Note)
+    assert str(raised.value) == note
+    return note
+
+
+def _refusals() -> list[Note]:
+    """What panels show where the picture would be: of a saved trace without its model, and of prompts."""
+    tiny: Any = SimpleNamespace(name="tiny", context=8192)
+    saved: Any = SimpleNamespace(
+        begins={"text": "a"},
+        _path=Path("a.safetensors"),
+        facts=SimpleNamespace(tokenizer=Labels([Token(1, "y", "text"), Token(2, "y", "text")])),
+    )
+    return [
+        _refused(AbsentModel.refuse, tiny, "new_tokens"),
+        _refused(AbsentModel.refuse, tiny, "logits"),
+        _refused(Saved.checked, saved, "text", "b"),
+        _refused(Saved.token_id, saved, "x", "target"),
+        _refused(Saved.token_id, saved, "y", "against"),
+        _refused(Saved.opening, saved, "a", True, False),
+        _refused(Model.read, SimpleNamespace(tokenizer=1), ""),
+        Model._too_long(tiny, 9000, "tokens").args[0],
+        Model._too_long(tiny, 6_000_000, "characters").args[0],
+    ]
+
+
+@pytest.mark.parametrize("note", [*_made(), *_cautions(), *_refusals()], ids=lambda note: str(note.key))
 def test_a_note_says_what_the_fixtures_have(note: Note) -> None:
     assert wire.noted(note) in _TOLD
 

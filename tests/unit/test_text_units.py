@@ -195,6 +195,16 @@ def test_pieces_and_joined_characters_share_a_unit() -> None:
     assert len(tokens.characters()[1].positions) == len(tokens) - 2
 
 
+@profile(deadline=None, max_examples=60)
+@given(text=TEXTS)
+def test_what_is_shown_as_one_is_one_character_or_what_a_token_links(text: str) -> None:
+    tokens = read_text(zoo.byte_level(), text)
+    starts = {unit.positions.start for unit in tokens.characters()}
+    for position, token in enumerate(tokens):
+        if token.kind != "special" and tokens[max(0, position - 1)].kind != "special":
+            assert (token.part == 1) == (position in starts)
+
+
 @pytest.mark.parametrize("one", ALL)
 @pytest.mark.parametrize("other", ALL)
 @profile(deadline=None, max_examples=25)

@@ -37,6 +37,7 @@ ALL = [
 ]
 
 FAMILY = "👨‍👩‍👧"
+SCOTLAND = "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
 HARD = [
     "",
     " ",
@@ -232,7 +233,7 @@ def test_a_tokenizer_keeps_its_settings_and_cuts_nothing() -> None:
     backend = tokenizer.backend_tokenizer
     before = (backend.truncation, backend.padding, backend.encode_special_tokens)
     assert before[0]["max_length"] == 8
-    assert len(read_text(tokenizer, "a b c d e f g h i j k l", split_special_tokens=True)) == 14
+    assert len(read_text(tokenizer, "a b c d e f g h i j k l", literal=True)) == 14
     assert len(read_text(tokenizer, "a")) == 3
     assert (backend.truncation, backend.padding, backend.encode_special_tokens) == before
 
@@ -326,11 +327,51 @@ def test_a_special_token_that_was_typed_is_visible_and_can_be_split() -> None:
     tokens = read_text(tokenizer, "a<|end|>")
     assert described(tokens) == ["a", "<|end|> special"]
     assert "read as a special token" in tokens.notes[0]
-    plain = read_text(tokenizer, "a<|end|>", split_special_tokens=True)
+    plain = read_text(tokenizer, "a<|end|>", literal=True)
+    assert plain.ids == tokenizer("a<|end|>", split_special_tokens=True)["input_ids"] != tokens.ids
     assert {token.kind for token in plain} == {"text"}
     assert str(plain) == "a<|end|>"
-    assert plain.notes == []
+    assert plain.notes[0].startswith("<|end|> in the text was read as plain characters")
     assert read_text(tokenizer, "a<|end|>") == tokens, "the choice does not last"
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(zoo.byte_level_prefixed, "<|end|>"), (zoo.sentencepiece_bpe, "</s>"), (zoo.wordpiece, "[SEP]")],
+)
+def test_a_special_tokens_name_read_literally_spells_what_was_typed(make: Callable[[], Any], name: str) -> None:
+    tokenizer = make()
+    id = tokenizer.convert_tokens_to_ids(name)
+    assert id in read_text(tokenizer, f"is {name}", False).ids
+    plain = read_text(tokenizer, f"is {name}", False, literal=True)
+    assert id not in plain.ids
+    assert plain.ids == tokenizer(f"is {name}", add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    assert len(read_text(tokenizer, f"is {name}", True, literal=True)) >= len(plain), "what the tokenizer adds it adds"
+
+
+def test_a_tokenizer_whose_own_rules_make_the_special_token_says_so() -> None:
+    plain = read_text(zoo.unigram(), "is </s>", literal=True)
+    assert plain.ids[-1] == zoo.unigram().eos_token_id
+    assert [note for note in plain.notes if "</s> in the text is a special token even with literal=True" in note]
+    assert not [note for note in plain.notes if "read as plain characters, as" in note]
+
+
+def test_a_group_is_what_a_reader_sees_as_one_character() -> None:
+    for text in (FAMILY, SCOTLAND, "🇫🇷", "👍🏽", "e\u0301", "क्षि", "ก็", "각"):
+        for tokens in (read_text(zoo.byte_level(), f"x{text}y"), read_text(byt5(), f"x{text}y", False)):
+            assert [group[0].text for group in tokens.groups] == ["x", visible(text), "y"], text
+            pieces = tokens.groups[1]
+            assert [(token.part, token.parts) for token in pieces] == [(n + 1, len(pieces)) for n in range(len(pieces))]
+            assert {token.text for token in pieces} == {visible(text)}
+        ids = zoo.byte_level()(f"x{text}y", add_special_tokens=False)["input_ids"]
+        assert read_ids(zoo.byte_level(), ids) == read_text(zoo.byte_level(), f"x{text}y", False)
+    two = read_text(zoo.byte_level(), "🇫🇷🇩🇪")
+    assert [group[0].text for group in two.groups] == ["🇫🇷", "🇩🇪"]
+
+
+def test_an_accent_after_a_special_token_does_not_join_it() -> None:
+    tokens = read_text(zoo.byte_level(), "<|end|>\u0301e\u0301")
+    assert [group[0].text for group in tokens.groups] == ["<|end|>", "◌\u0301", "e\u0301"]
 
 
 def test_added_tokens_that_are_not_special_are_text() -> None:
@@ -402,6 +443,9 @@ def test_lone_surrogates_are_replaced_and_noted() -> None:
         ("क्‍ष", "क्‍ष"),
         ("می\u200cخواهم", "می\u200cخواهم"),
         ("🏴\U000e0067", "🏴⟨U+E0067⟩"),
+        (SCOTLAND, SCOTLAND),
+        (f"{SCOTLAND}\U000e0067", f"{SCOTLAND}⟨U+E0067⟩"),
+        ("\U0001f3f4\U000e0061\U000e007f", "🏴⟨U+E0061⟩⟨U+E007F⟩"),
         ("\ue000\uffff", "⟨U+E000⟩⟨U+FFFF⟩"),
         ("\u2028", "⟨U+2028⟩"),
         ("\u3000\u00a0", "\u3000\u00a0"),

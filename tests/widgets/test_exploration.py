@@ -186,6 +186,30 @@ def test_a_conversation_is_read_as_its_template_writes_it(explored: Exploration)
     assert not explored.special_tokens, "the text has its special tokens already"
 
 
+def test_the_name_of_a_special_token_is_read_as_plain_characters_where_asked(explored: Exploration) -> None:
+    explored.text = text = "say <|im_start|>"
+    tokenizer = explored.model.tokenizer
+    token = tokenizer.convert_tokens_to_ids("<|im_start|>")
+    assert explored.tokens.ids[-1] == token
+    explored.literal = True
+    plain = tokenizer(text, split_special_tokens=True)["input_ids"]
+    assert token not in plain
+    assert explored.tokens.ids == explored.trace().tokens.ids == plain
+    made = run(explored, explored.code())
+    assert (made.literal, made.tokens.ids) == (True, plain)
+    of_trace = Exploration(explored.model.trace(explored.model.read(text, literal=True)))
+    assert (of_trace.literal, of_trace.tokens.ids) == (True, plain)
+    again = run(explored, of_trace.code())
+    assert again.value == of_trace.value
+    explored.undo()
+    assert (explored.literal, explored.tokens.ids[-1]) == (False, token)
+    explored.redo()
+    explored.messages = [{"role": "user", "content": "hi"}]
+    assert (explored.literal, explored.tokens.ids[0]) == (False, token), "a template means the tokens that it writes"
+    for one in (made, of_trace, again):
+        one.close()
+
+
 def test_the_code_makes_the_same_exploration_anew(explored: Exploration, tmp_path: Any) -> None:
     explored.edits = [
         Ablate("layers.5.attn.z", heads=[1]),
@@ -277,6 +301,7 @@ def test_any_walk_leaves_panels_and_state_alike(sample: explorer.Model, walk: li
     values: dict[str, Any] = {
         "text": "a b c",
         "special_tokens": False,
+        "literal": True,
         "messages": [{"role": "user", "content": "hi"}],
         "edits": (Ablate("layers.1.mlp_out"),),
         "target": 9,

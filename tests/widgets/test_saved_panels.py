@@ -102,7 +102,10 @@ def test_the_browser_takes_a_refused_text_back_and_may_write_the_same_edits(
     panel.wait(MINUTE)
     panel.set_state({"text": TEXT + "!"})
     assert panel.text == explored.text == TEXT
-    assert panel.status["error"]["message"] == "This is a saved trace; open the model to change the text."
+    said = "This is a saved trace; open the model to change the text."
+    assert panel.status["error"]["message"] == said
+    told = {"key": "saved_is_fixed", "about": {"name": "text"}, "text": said}
+    assert panel.get_state()["status"]["error"]["message"] == told, "the browser words it in its language"
     explored.set_state({"edits": explored.get_state()["edits"]})
     assert panel.status["state"] == "live"
     explored.set_state({"edits": []})

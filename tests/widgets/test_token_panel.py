@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import traitlets
+from transformers import ByT5Tokenizer
 
 import explorer
 from explorer import Refused
@@ -63,9 +66,10 @@ def test_the_table_is_what_the_tokenizer_says(show: Callable[..., Any], sample: 
         whole = frame[(frame["begin"] == row.begin) & (frame["end"] == row.end)]
         spelt = b"".join(bytes.fromhex(data) for data in whole["bytes"])
         assert TEXT[row.begin : row.end] == spelt.decode(), "the pieces of a character spell what stands in their place"
-        assert len(whole) == row.parts
+        assert sum(frame["character"] == row.character) == row.parts
     flag = frame[frame["begin"].isin([TEXT.index("🇫"), TEXT.index("🇫") + 1])]
     assert flag["character"].nunique() == 1, "both letters of a flag are one character"
+    assert set(flag["text"]) == {"🇫🇷"}
 
 
 def test_counts(show: Callable[..., Any], sample: explorer.Model) -> None:
@@ -119,6 +123,22 @@ def test_special_tokens_can_be_switched_off_and_on(show: Callable[..., Any], beg
     assert panel.frame["id"].tolist() == with_it["id"].tolist()
 
 
+def test_names_of_special_tokens_are_read_as_plain_text_where_asked(
+    show: Callable[..., Any], sample: explorer.Model, beginning: explorer.Model
+) -> None:
+    panel = show(sample, "a <|im_end|>", other=beginning)
+    assert panel.view["names"] == ["<|im_start|>", "<|im_end|>"]
+    assert panel.frame["kind"].tolist()[-1] == "special"
+    assert "specials_in_text" in keys(panel)
+    panel.literal = True
+    panel.wait(MINUTE)
+    own = sample.tokenizer("a <|im_end|>", split_special_tokens=True)["input_ids"]
+    assert panel.frame["id"].tolist() == own
+    assert b"".join(bytes.fromhex(data) for data in panel.frame["bytes"]) == b"a <|im_end|>"
+    assert "specials_as_characters" in keys(panel)
+    assert "specials_in_text" not in keys(panel)
+
+
 @pytest.mark.parametrize(
     ("text", "key"),
     [
@@ -164,6 +184,28 @@ def test_a_vocabulary_larger_than_the_models_and_a_full_context(show: Callable[.
     assert {"vocabularies_differ", "context_nearly_full"} <= set(keys(panel))
     full = next(note for note in panel.view["warnings"] if note.key == "context_nearly_full")
     assert full.about == {"count": len(panel.frame), "context": model.context}
+
+
+def test_a_tokenizer_without_offsets_and_one_that_is_not_the_models(show: Callable[..., Any]) -> None:
+    panel = show(explorer.attach(tiny("llama", vocab_size=384), ByT5Tokenizer()), "é 中")
+    frame = panel.frame
+    assert bytes.fromhex("".join(frame["bytes"].dropna())) == "é 中".encode()
+    assert frame["text"].tolist() == [*"éé 中中中", "</s>"]
+    other = zoo.byte_level()
+    panel = show(explorer.attach(tiny("llama", vocab_size=97), other), "a", kind=Exploration)
+    panel = TokenPanel(panel)
+    panel.text = "capital"
+    with pytest.raises(explorer.ExplorerError, match=rf"vocabulary of 97\. The tokenizer has {len(other):,} entries"):
+        panel.wait(MINUTE)
+    assert "97" in panel.status["error"]["message"]
+
+
+@pytest.mark.parametrize("wrong", [None, b"\xe4", [1, 2], 7, torch.tensor([1])])
+def test_what_is_no_text_is_refused_by_type(show: Callable[..., Any], sample: explorer.Model, wrong: Any) -> None:
+    panel = show(sample, "one")
+    with pytest.raises((TypeError, traitlets.TraitError), match="text"):
+        panel.text = wrong
+    assert panel.text == panel.exploration.text == "one"
 
 
 def test_a_conversation_has_roles_and_what_a_message_smuggles_in_is_told(
@@ -213,6 +255,7 @@ def test_a_saved_trace_without_its_model(show: Callable[..., Any], sample: explo
     assert saved.frame[same].equals(live.frame[same])
     assert saved.frame["bytes"].isna().all()
     assert saved.view["adds"] is None
+    assert saved.view["names"] is None
     with pytest.raises(Refused, match="saved trace"):
         saved.special_tokens = False
 

@@ -19,6 +19,7 @@ export interface TokenView extends View {
   character: WireArray;
   word: WireArray;
   adds: string[] | null;
+  names: string[] | null;
   context: number | null;
   other: { name: string; tokens: WireToken[]; counts: Counts; groups: WireArray; refused: string } | null;
 }
@@ -56,7 +57,10 @@ export interface TokenPicture {
   warnings: Said[];
   remarks: Said[];
   counts: Counts;
+  /** The special tokens that the tokenizer adds by itself; `null` where it is not at hand. */
   adds: string[] | null;
+  /** What some of its special tokens are called; `null` where it is not at hand. */
+  names: string[] | null;
   context: number | null;
   other: Other | null;
 }
@@ -93,6 +97,7 @@ export function readTokenView(view: TokenView): TokenPicture {
     remarks: Array.isArray(view.remarks) ? view.remarks : [],
     counts: view.counts,
     adds: Array.isArray(view.adds) ? view.adds : null,
+    names: Array.isArray(view.names) ? view.names : null,
     context: view.context ?? null,
     other: view.other ? readOther(view.other) : null,
   };

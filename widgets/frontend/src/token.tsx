@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { Comparison } from "./token-compare";
 import { readTokenView, type State, type TokenPicture } from "./token-picture";
 import { TokenTable } from "./token-table";
-import { inWords, mountPanel, noteWords, Panel, type Said, tokenWords, useDomId, useModel, usePicture, useWords } from "./shared";
+import { inWords, mountPanel, noteWords, Panel, type Said, sharedWords, tokenWords, useDomId, useModel, usePicture, useWords } from "./shared";
 
 function TokenPanel(): JSX.Element {
   const model = useModel<State>();
@@ -44,8 +44,7 @@ function TokenPanel(): JSX.Element {
 function Facts({ picture }: { picture: TokenPicture }): JSX.Element {
   const model = useModel<State>();
   const words = useWords(tokenWords);
-  const id = useDomId();
-  const { counts, adds, context } = picture;
+  const { counts, adds, names, context } = picture;
   const own = counts.tokens;
   const ratio = (many: number): string => (many > 0 ? (own / many).toFixed(2) : "–");
   const can = adds !== null && adds.length > 0;
@@ -57,18 +56,52 @@ function Facts({ picture }: { picture: TokenPicture }): JSX.Element {
         <span>{words.perCharacter(counts.characters, ratio(counts.characters))}</span>
         <span>{words.perWord(counts.words, ratio(counts.words))}</span>
       </p>
-      <label class="explorer-token-switch" for={id}>
-        <input
-          id={id}
-          type="checkbox"
-          disabled={!can}
-          checked={can && model.trait("special_tokens").value === true}
-          onChange={(event) => model.write({ special_tokens: event.currentTarget.checked })}
+      <div class="explorer-token-switches">
+        <Switch
+          label={words.addSpecial}
+          note={adds === null ? words.notAtHand : can ? words.adds(adds.join(" ")) : words.addsNone}
+          can={can}
+          on={model.trait("special_tokens").value === true}
+          onChange={(on) => model.write({ special_tokens: on })}
         />
-        {words.addSpecial}
-        <span>{adds === null ? words.notAtHand : can ? words.adds(adds.join(" ")) : words.addsNone}</span>
-      </label>
+        <Switch
+          label={words.literal}
+          note={names === null ? words.notAtHand : names.length > 0 ? words.suchAs(names.join(" ")) : words.noSpecial}
+          can={names !== null && names.length > 0}
+          on={model.trait("literal").value === true}
+          onChange={(on) => model.write({ literal: on })}
+        />
+      </div>
     </div>
+  );
+}
+
+interface SwitchProps {
+  label: string;
+  /** What it would do here, or why it cannot. */
+  note: string;
+  can: boolean;
+  on: boolean;
+  onChange: (on: boolean) => void;
+}
+
+function Switch({ label, note, can, on, onChange }: SwitchProps): JSX.Element {
+  const id = useDomId();
+  const live = useModel().connected.value;
+  const { needsModel } = useWords(sharedWords);
+  return (
+    <label class="explorer-token-switch" for={id} title={live ? undefined : needsModel}>
+      <input
+        id={id}
+        type="checkbox"
+        disabled={!can || !live}
+        checked={can && on}
+        onChange={(event) => onChange(event.currentTarget.checked)}
+      />
+      <span>
+        {label} <small>{note}</small>
+      </span>
+    </label>
   );
 }
 

@@ -95,6 +95,7 @@ export function common(changes: Partial<CommonState> = {}): CommonState {
   const about = { name: "sample", dtype: "float32", device: "cpu", context: 8192 };
   const shared = {
     special_tokens: true,
+    literal: false,
     messages: null,
     edits: [],
     target: null,

@@ -21,6 +21,7 @@ function view(changes: Partial<TokenView> = {}): TokenView {
     character: wired(Int32Array.of(0, 1, 2, 3), [4]),
     word: wired(Int32Array.of(0, 1, 2, 2), [4]),
     adds: ["<s>"],
+    names: ["<s>", "</s>"],
     context: 100,
     other: null,
     ...changes,
@@ -99,6 +100,22 @@ describe("the token panel", () => {
     expect(model.state["special_tokens"]).toBe(false);
     for (const adds of [[], null]) {
       model.arrive("view", view({ adds }));
+      await settled();
+      expect(box().disabled).toBe(true);
+    }
+    expect(el.textContent).toContain("as saved; the tokenizer is not here");
+  });
+
+  it("reads names of special tokens as plain text where asked", async () => {
+    const model = await mount();
+    const box = (): HTMLInputElement => el.querySelectorAll<HTMLInputElement>(".explorer-token-switch input")[1]!;
+    expect(box().closest("label")?.textContent).toContain("such as <s> </s>");
+    expect(box().checked).toBe(false);
+    box().click();
+    await settled();
+    expect(model.state["literal"]).toBe(true);
+    for (const names of [[], null]) {
+      model.arrive("view", view({ names }));
       await settled();
       expect(box().disabled).toBe(true);
     }

@@ -30,7 +30,7 @@ const OF_WORDS = new Set([
   "attribution.untilThen",
 ]);
 /** Notes whose values say which of a few things is meant, and are worded themselves. */
-const NAMES_A_KIND = new Set(["baseline"]);
+const NAMES_A_KIND = new Set(["baseline", "prompt_too_long", "saved_is_fixed"]);
 const HAN = /\p{Script=Han}/u;
 
 type Said = Record<string, unknown>;

@@ -28,6 +28,7 @@ export interface WirePinned {
 export interface SharedState {
   text: string;
   special_tokens: boolean;
+  literal: boolean;
   messages: { role: string; content: string }[] | null;
   edits: WireEdit[];
   target: number | null;
@@ -45,6 +46,7 @@ export interface SharedState {
 export const SHARED: ReadonlySet<string> = new Set([
   "text",
   "special_tokens",
+  "literal",
   "messages",
   "edits",
   "target",

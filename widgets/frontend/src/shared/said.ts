@@ -7,6 +7,8 @@ export interface Notes {
   added_beginning: { name: string };
   no_beginning: { name: string };
   specials_in_text: { names: string[]; more: number };
+  specials_as_characters: { names: string[]; more: number };
+  specials_even_literally: { names: string[]; more: number };
   unknown_pieces: { count: number; name: string };
   dropped_characters: { names: string[]; more: number };
   specials_in_message: { names: string[]; more: number };
@@ -33,6 +35,12 @@ export interface Notes {
   as_many_as_asked: { count: number };
   context_full: { context: number };
   broke_off: { error: string };
+  needs_weights: { what: string; include: string; model: string };
+  saved_is_fixed: { name: string };
+  saved_token: { argument: string; token: string; count: number };
+  saved_file_gone: { path: string };
+  empty_prompt: object;
+  prompt_too_long: { count: number; unit: string; model: string; context: number };
 }
 
 /** A note with the English that Python gave it. */

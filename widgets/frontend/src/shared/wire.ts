@@ -20,7 +20,7 @@ export interface WireToken {
 
 /** A failure: one sentence for everybody, and the details for whoever unfolds them. */
 export interface Fault {
-  message: string;
+  message: Said;
   detail: string;
 }
 

@@ -332,6 +332,9 @@ export const token: typeof en.token = {
   addSpecial: "添加特殊词元",
   adds: (names) => `此分词器会添加 ${names}`,
   addsNone: "此分词器不会自动添加",
+  literal: "将特殊词元的名称读作普通文字",
+  suchAs: (names) => `例如 ${names}`,
+  noSpecial: "此分词器没有特殊词元",
   notAtHand: "与保存时一致；分词器不可用",
   notes: "关于这些词元的说明",
   warning: "警告",
@@ -357,7 +360,7 @@ export const token: typeof en.token = {
     text: "显示的文本，包括前导空格",
     bytes: "该词元对应的字节（十六进制）",
     kind: "文本、特殊词元、字节片段或不可见字符",
-    piece: "一个字符被切成多个字节片段时，这是第几个",
+    piece: "一个字符被切成几段时，这是第几段",
     character: "编号相同的词元属于同一个可见字符",
     word: "编号相同的词元属于同一个词",
     place: "在原文中的起止位置，按 Python 的字符计数",
@@ -415,6 +418,23 @@ export const page: typeof en.page = {
 const listing = (names: string[], more: number): string =>
   `${names.join("、")}${more > 0 ? ` 等 ${whole(names.length + more)} 项` : ""}`;
 
+const NEEDS: Record<string, string> = {
+  passes: "运行模型",
+  new_tokens: "生成新词元",
+  gradients: "归因所用的梯度",
+  logits: "较早位置的 logits ",
+  patterns: "此类模型的注意力权重",
+  head_out: "单个注意力头的输出",
+  lens: "逐层透镜",
+};
+const FIXED: Record<string, string> = {
+  text: "文本",
+  special_tokens: "特殊词元",
+  literal: "特殊词元名称的读法",
+  messages: "对话",
+  edits: "修改",
+};
+
 export const notes: Wordings = {
   lone_surrogates: ({ count }) => `文本中 ${whole(count)} 个不成对的代理码元（半个字符）已替换为 \ufffd：任何分词器都无法读取。`,
   two_beginnings: ({ name }) => `开头有两个 ${name}；模型训练时只有一个。`,
@@ -422,7 +442,11 @@ export const notes: Wordings = {
     `开头有两个 ${name}：分词器会自动添加一个，而文本中已有一个。请从文本中删去，或传入 add_special_tokens=False。`,
   no_beginning: ({ name }) => `开头缺少 ${name}，该分词器通常会自动添加。`,
   specials_in_text: ({ names, more }) =>
-    `文本中的 ${listing(names, more)} 被读作特殊词元；设置 split_special_tokens=True 可按普通字符读取。`,
+    `文本中的 ${listing(names, more)} 被读作特殊词元；设置 literal=True 可按普通字符读取。`,
+  specials_as_characters: ({ names, more }) =>
+    `已按 literal=True 的要求，将文本中的 ${listing(names, more)} 读作普通字符；模型在那里看不到特殊词元。`,
+  specials_even_literally: ({ names, more }) =>
+    `即使设置 literal=True，文本中的 ${listing(names, more)} 仍是特殊词元：该分词器自身的规则会由这些字符生成它。`,
   unknown_pieces: ({ count, name }) => `有 ${whole(count)} 处不在词表中：模型看到的是 ${name}。`,
   dropped_characters: ({ names, more }) => `分词器丢弃了 ${listing(names, more)}：模型看不到，或看不完整。`,
   specials_in_message: ({ names, more }) =>
@@ -436,7 +460,7 @@ export const notes: Wordings = {
     `分词器有 ${whole(tokenizer)} 个词条，模型只有 ${whole(model)} 个：两者可能不匹配，超出模型范围的 id 会被拒绝。`,
   context_nearly_full: ({ count, context }) =>
     `提示词已占用上下文 ${tokens(context)}中的 ${whole(count)} 个，只剩 ${whole(context - count)} 个用于回答。`,
-  characters_in_pieces: ({ count }) => `有 ${whole(count)} 处文字被切成字节片段：词表中没有单个词元能表示它们。`,
+  characters_in_pieces: ({ count }) => `有 ${whole(count)} 处文字被切成几段：词表中没有单个词元能表示它们。`,
   adds_no_beginning: ({ name }) =>
     `该分词器有起始词元 ${name}，但不会加在普通文本前。若模型训练时使用了起始词元，请在开头输入。`,
   no_first_space: ({ bare, bare_id, inside, inside_id }) =>
@@ -457,4 +481,13 @@ export const notes: Wordings = {
   as_many_as_asked: ({ count }) => tokens(count),
   context_full: ({ context }) => `上下文的 ${tokens(context)}已用完`,
   broke_off: ({ error }) => `出错：${error}`,
+  needs_weights: ({ what, include, model }) =>
+    `${NEEDS[what] ?? what}需要 ${model} 的权重，而这是不带模型的已存追踪；请${include && `在保存时加上 include=['${include}']，或`}用 explorer.open_trace(path, model=...) 打开。`,
+  saved_is_fixed: ({ name }) => `这是已存的追踪；要修改${FIXED[name] ?? name}，请打开模型。`,
+  saved_token: ({ argument, token, count }) =>
+    `已存的追踪没有分词器，无法确定 ${argument}='${token}'：${count > 0 ? `其中有 ${whole(count)} 个词元都这样显示` : "其中没有这个词元"}；请给出词元 id，或打开模型。`,
+  saved_file_gone: ({ path }) => `打开此追踪时所用的文件 '${path}' 已不存在。`,
+  empty_prompt: () => "提示词为空，请至少输入一个字符。",
+  prompt_too_long: ({ count, unit, model, context }) =>
+    `提示词有 ${whole(count)} 个${unit === "tokens" ? "词元" : "字符"}，超出 ${model} 的范围：其上下文为 ${tokens(context)}。请缩短提示词。`,
 };
