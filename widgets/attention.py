@@ -16,6 +16,7 @@ from explorer.note import Note
 from explorer.overview import Overview, recorded
 from explorer.sites import checked_indices, chosen_stack, heads_of
 from widgets import attention_parts, wire
+from widgets.attention_lines import LinesView
 from widgets.attention_neuron import NeuronView
 from widgets.attention_page import all_heads
 from widgets.attention_view import AttentionView
@@ -38,7 +39,7 @@ _PRINTED_CELLS = 512
 # Of what one message asks for: more could not be seen at once.
 _MOST_CELLS = 512 * 512
 # The views that are widgets of their own, sent when they are chosen.
-VIEWS: dict[str, type[AttentionView]] = {"neuron": NeuronView}
+VIEWS: dict[str, type[AttentionView]] = {"lines": LinesView, "neuron": NeuronView}
 # What the browser may ask for, each by itself: the newest request of a kind counts.
 _ASKED = ("part", "row", "column")
 
@@ -102,7 +103,7 @@ class AttentionPanel(Panel):
         if kind is None:
             self.inner = {}
         else:
-            view = kind(self.exploration, title=self.title)
+            view = kind(self.exploration, title=self.title, around=f"anywidget:{self.model_id}")
             view.keeper = self
             self.inner = {self.mode: view}
         for view in old:

@@ -1,4 +1,4 @@
-"""What stands inside the attention panel when it is chosen there: a picture of its own, whose code is sent only then."""
+"""What stands inside the attention panel when it is chosen: a picture of its own, whose code is sent only then."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class AttentionView(Panel):
 
     Attributes:
         inside: always True: the frame around it is the attention panel's.
+        around: the attention panel, whose settings the view reads in the browser, also where there is no kernel.
     """
 
     # After the panel around it, whose pass it reads.
@@ -29,6 +30,7 @@ class AttentionView(Panel):
     _chosen_by: tuple[str, ...] = ("layer", "heads", "stack", "kind")
 
     inside = traitlets.Bool(True).tag(sync=True)
+    around = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, exploration: Exploration, **traits: Any) -> None:
         super().__init__(exploration, embedded=True, still=False, **traits)
@@ -36,7 +38,9 @@ class AttentionView(Panel):
     @traitlets.observe("selection")
     @guarded
     def _chosen(self, change: Any) -> None:
-        if self._ready and any(getattr(change["old"], name) != getattr(change["new"], name) for name in self._chosen_by):
+        if self._ready and any(
+            getattr(change["old"], name) != getattr(change["new"], name) for name in self._chosen_by
+        ):
             self._request()
 
     def _heads(self, trace: Trace) -> tuple[Stack, int, list[int], AttentionRows]:
@@ -53,10 +57,14 @@ class AttentionView(Panel):
         where = trace.attention(layer, stack=stack.name, kind=chosen.kind)
         return stack, layer, checked_indices("heads", list(chosen.heads or (0,)), where.heads), where
 
+    def _is_prompt(self, trace: Trace, stack: Stack) -> bool:
+        """Whether the tokens that attend are those of the prompt."""
+        return not trace.decoder or stack.name != "decoder"
+
     def _sides(self, trace: Trace, stack: Stack) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The tokens that attend, and those that are attended to."""
         prompt = wire.tokens(trace.tokens)
-        if not trace.decoder or stack.name != "decoder":
+        if self._is_prompt(trace, stack):
             return prompt, prompt
         written = wire.tokens(trace.decoder[0])
         return written, written if self.selection.kind == "attn" else prompt

@@ -26,6 +26,7 @@ export const sharedWords = { en: en.shared, zh: zh.shared };
 export const samplingWords = { en: en.sampling, zh: zh.sampling };
 export const attributionWords = { en: en.attribution, zh: zh.attribution };
 export const attentionWords = { en: en.attention, zh: zh.attention };
+export const linesWords = { en: en.lines, zh: zh.lines };
 export const neuronWords = { en: en.neuron, zh: zh.neuron };
 export const tokenWords = { en: en.token, zh: zh.token };
 export const pageWords = { en: en.page, zh: zh.page };
