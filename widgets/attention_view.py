@@ -9,6 +9,7 @@ import traitlets
 from explorer import Refused, Trace
 from explorer.anatomy import Stack
 from explorer.attention_rows import AttentionRows
+from explorer.positions import positions
 from explorer.sites import checked_indices, chosen_stack
 from widgets import wire
 from widgets.connection import guarded
@@ -62,9 +63,7 @@ class AttentionView(Panel):
         return not trace.decoder or stack.name != "decoder"
 
     def _sides(self, trace: Trace, stack: Stack) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The tokens that attend, and those that are attended to."""
-        prompt = wire.tokens(trace.tokens)
-        if self._is_prompt(trace, stack):
-            return prompt, prompt
-        written = wire.tokens(trace.decoder[0])
-        return written, written if self.selection.kind == "attn" else prompt
+        """What attends, and what is attended to: tokens, or the patches of an image."""
+        asking = wire.tokens(positions(trace, stack))
+        cross = self.selection.kind != "attn" and not self._is_prompt(trace, stack)
+        return asking, wire.tokens(trace.tokens) if cross else asking

@@ -54,6 +54,7 @@ export {
   linesWords,
   neuronWords,
   noteWords,
+  picturesWords,
   samplingWords,
   sharedWords,
   tokenWords,

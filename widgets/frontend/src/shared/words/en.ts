@@ -108,7 +108,7 @@ export const attention = {
   mapAsTable: (rows: number, cols: number) => `the map as a table (${whole(rows)} × ${whole(cols)})`,
   queryByKey: "query \\ key",
   view: "View",
-  modes: { matrix: "Matrix", lines: "Lines", text: "Text", neuron: "Neurons" },
+  modes: { matrix: "Matrix", lines: "Lines", text: "Text", neuron: "Neurons", pictures: "Pictures" },
   viewLater: "The view is on its way.",
   viewFailed: "The view could not be drawn.",
   whichAttention: "Which attention",
@@ -198,6 +198,35 @@ export const neuron = {
     "For each dimension of the head: query, key (after the positions' rotation) and their product, each row in colours of its own range. The sum of the products, scaled, is what the softmax takes.",
   keys: [["← →", "walk the dimensions"]] as readonly KeyHelp[],
   asTable: (count: number) => `the dimensions as a table (${whole(count)})`,
+};
+
+export const pictures = {
+  title: "Over the image",
+  layer: (layer: number) => `layer ${layer}`,
+  head: (head: number) => `head ${head}`,
+  together: { mean: "mean of the heads", max: "largest of the heads" },
+  plain: "as the model was given it",
+  attendsTo: <T>(query: T): (T | string)[] => [query, " attends to"],
+  classToken: "class token",
+  patch: (row: number, column: number) => `patch ${row}, ${column}`,
+  whichImage: "Which image",
+  image: (image: number) => `image ${image}`,
+  grid: (rows: number, columns: number) => `${rows} rows by ${columns} columns of patches`,
+  at: (row: number, column: number, weights: string) => `patch ${row}, ${column}: ${weights}`,
+  patchesGet: (share: string) => `the patches get ${share} % of the weight`,
+  imageGets: (share: string) => `the image gets ${share} % of the weight`,
+  classGets: (share: string) => `the class token ${share} %`,
+  notANumber: "not a number",
+  notNumbers: (count: number) => `${whole(count)} ${count === 1 ? "weight is" : "weights are"} not a number: crossed out`,
+  ownRange: "no image processor: the image's own range is drawn as black to white",
+  waiting: "What is chosen is on its way.",
+  rowByColumn: "row \\ column",
+  keys: [
+    ["← → ↑ ↓", "walk the patches"],
+    ["Home End", "go to the first or last patch"],
+    ["Enter", "ask the patch; once more lets go"],
+  ] as readonly KeyHelp[],
+  asTable: (rows: number, columns: number) => `the weights as a table (${rows} × ${columns})`,
 };
 
 export const sampling = {

@@ -28,6 +28,7 @@ export const attributionWords = { en: en.attribution, zh: zh.attribution };
 export const attentionWords = { en: en.attention, zh: zh.attention };
 export const linesWords = { en: en.lines, zh: zh.lines };
 export const neuronWords = { en: en.neuron, zh: zh.neuron };
+export const picturesWords = { en: en.pictures, zh: zh.pictures };
 export const tokenWords = { en: en.token, zh: zh.token };
 export const pageWords = { en: en.page, zh: zh.page };
 export const workbenchWords = { en: en.workbench, zh: zh.workbench };
