@@ -91,13 +91,14 @@ export function TokenColumn(props: TokenColumnProps): JSX.Element {
   const walk = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const page = Math.floor(height / ROW);
+    const here = Math.min(focused.peek(), last); // keys can come faster than drawings
     const steps: Record<string, number> = {
-      ...{ ArrowDown: entry + 1, ArrowUp: entry - 1, PageDown: entry + page, PageUp: entry - page },
+      ...{ ArrowDown: here + 1, ArrowUp: here - 1, PageDown: here + page, PageUp: here - page },
       ...{ Home: 0, End: last },
     };
     const target = steps[event.key];
     if (target !== undefined) go(target);
-    else if (event.key === "Enter" || event.key === " ") props.onChoose(entry);
+    else if (event.key === "Enter" || event.key === " ") props.onChoose(here);
     else if (event.key === "Escape") props.onRelease();
     else if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
       const columns = [...(event.currentTarget as HTMLElement).parentElement!.querySelectorAll<HTMLElement>("[role=listbox]")];

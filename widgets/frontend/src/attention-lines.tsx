@@ -43,7 +43,7 @@ interface State extends CommonState {
 // What fits a screen beside the prompt and the heads; longer columns scroll.
 const MOST_HEIGHT = 24 * ROW;
 // More lines at once are a plain area, and cost the browser its next frame.
-const MOST_STROKES = 6000;
+const MOST_STROKES = 4000;
 // How many of a token's weights are said below.
 const SAID = 4;
 

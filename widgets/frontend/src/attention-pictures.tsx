@@ -3,8 +3,9 @@
 import { type Signal, useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { DECADES, entryOf } from "./attention-colors";
 import { type Laid, type Picture, laid, limitOf, readPicture } from "./attention-pictures-picture";
-import type { Combine, Selection } from "./attention-state";
+import type { Combine, Scale, Selection } from "./attention-state";
 import {
   type Cell,
   type CommonState,
@@ -26,7 +27,6 @@ import {
   useSize,
   useTooltip,
   useWords,
-  weightIndex,
 } from "./shared";
 
 interface State extends CommonState {
@@ -54,6 +54,7 @@ function PicturesPanel(): JSX.Element {
   const { picture, fault } = found;
   const model = useModel<State>();
   const combine = useAround<Combine>("combine", "mean");
+  const scale = useAround<Scale>("scale", "linear");
   const selection = model.trait("selection").value ?? {};
   const wanted = selection.query ?? picture?.query ?? 0;
   const there = picture !== null && wanted >= picture.first && wanted < picture.first + picture.queries;
@@ -72,14 +73,19 @@ function PicturesPanel(): JSX.Element {
       ready={picture !== null}
       fault={fault}
       keys={words.keys}
-      legend={<Legend table="weight" low="0" high={weightWords(limit, words)} />}
+      legend={<Legend table="weight" low={lowEnd(limit, scale)} high={weightWords(limit, words)} />}
       aside={picture === null ? "" : asideOf(picture, words)}
     >
       {picture !== null && (
-        <Drawn {...{ picture, shown, limit, query, combine }} waiting={!there} selection={selection} />
+        <Drawn {...{ picture, shown, limit, query, combine, scale }} waiting={!there} selection={selection} />
       )}
     </Panel>
   );
+}
+
+/** What the faintest colour means. */
+function lowEnd(limit: number, scale: Scale): string {
+  return scale === "log" ? `≤ ${Number((limit / 10 ** DECADES).toPrecision(2))}` : "0";
 }
 
 function asideOf(picture: Picture, words: PicturesWords): string {
@@ -94,12 +100,13 @@ interface DrawnProps {
   limit: number;
   query: number;
   combine: Combine;
+  scale: Scale;
   /** Whether what is chosen is not there yet. */
   waiting: boolean;
   selection: Partial<Selection>;
 }
 
-function Drawn({ picture, shown, limit, query, combine, waiting, selection }: DrawnProps): JSX.Element {
+function Drawn({ picture, shown, limit, query, combine, scale, waiting, selection }: DrawnProps): JSX.Element {
   const model = useModel<State>();
   const words = useWords(picturesWords);
   const { needsModel } = useWords(sharedWords);
@@ -119,7 +126,7 @@ function Drawn({ picture, shown, limit, query, combine, waiting, selection }: Dr
   };
   const walk = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const { row, col } = cell ?? asks ?? { row: 0, col: 0 };
+    const { row, col } = at.peek() ?? asks ?? { row: 0, col: 0 }; // keys can come faster than drawings
     const last = { row: picture.rows - 1, col: picture.cols - 1 };
     const steps: Record<string, Cell> = {
       ArrowDown: { row: Math.min(last.row, row + 1), col },
@@ -139,6 +146,15 @@ function Drawn({ picture, shown, limit, query, combine, waiting, selection }: Dr
   const width = Math.max(120, Math.min(LARGE, (size.value.width - GAP) / 2));
   const name = <Name picture={picture} query={query} asks={asks} />;
   const [main] = shown;
+  const common = { picture, limit, scale, at, cell, asks, onAsk: ask };
+  const figure = (of: Laid, width: number): JSX.Element => (
+    <Figure
+      key={of.head ?? "all"}
+      {...common}
+      {...{ of, width }}
+      words={of.head === null ? words.together[combine] : words.head(of.head)}
+    />
+  );
   return (
     <>
       <div class="explorer-toolbar">
@@ -184,16 +200,11 @@ function Drawn({ picture, shown, limit, query, combine, waiting, selection }: Dr
         >
           {size.value.width > 0 && (
             <>
-              <Figure {...{ picture, width, limit, at, cell, asks, onAsk: ask }} of={null} words={words.plain} />
-              {shown.map((one, index) => (
-                <Figure
-                  key={one.head ?? "all"}
-                  {...{ picture, limit, at, cell, asks, onAsk: ask }}
-                  width={index === 0 ? width : Math.min(SMALL, width)}
-                  of={one}
-                  words={one.head === null ? words.together[combine] : words.head(one.head)}
-                />
-              ))}
+              <Figure {...common} width={width} of={null} words={words.plain} />
+              {main !== undefined && figure(main, width)}
+              {shown.length > 1 && (
+                <div class="explorer-pictures-heads">{shown.slice(1).map((one) => figure(one, Math.min(SMALL, width)))}</div>
+              )}
             </>
           )}
         </div>
@@ -252,13 +263,14 @@ interface FigureProps {
   words: string;
   width: number;
   limit: number;
+  scale: Scale;
   at: Signal<Cell | null>;
   cell: Cell | null;
   asks: Cell | null;
   onAsk: (cell: Cell) => void;
 }
 
-function Figure({ picture, of, words: caption, width, limit, at, cell, asks, onAsk }: FigureProps): JSX.Element {
+function Figure({ picture, of, words: caption, width, limit, scale, at, cell, asks, onAsk }: FigureProps): JSX.Element {
   const model = useModel<State>();
   const words = useWords(picturesWords);
   const tooltip = useTooltip();
@@ -267,8 +279,8 @@ function Figure({ picture, of, words: caption, width, limit, at, cell, asks, onA
   const table = tableOf("weight", model.dark.value);
   const ratio = globalThis.devicePixelRatio || 1;
   useLayoutEffect(() => {
-    if (canvas.current !== null) draw(canvas.current, { picture, of, width, height, limit, table, ratio });
-  }, [picture, of, width, limit, table, ratio]);
+    if (canvas.current !== null) draw(canvas.current, { picture, of, width, height, limit, scale, table, ratio });
+  }, [picture, of, width, limit, scale, table, ratio]);
   const under = (event: MouseEvent): Cell => {
     const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
     const part = (place: number, count: number): number => Math.max(0, Math.min(count - 1, Math.floor(place * count)));
@@ -304,7 +316,10 @@ function Figure({ picture, of, words: caption, width, limit, at, cell, asks, onA
           at.value = null;
           tooltip.hide();
         }}
-        onClick={(event) => onAsk(under(event))}
+        onClick={(event) => {
+          tooltip.hide(); // it says what was asked before
+          onAsk(under(event));
+        }}
       >
         <canvas ref={canvas} role="img" aria-label={caption} />
         {asks !== null && frame(asks, "is-asked")}
@@ -326,12 +341,13 @@ interface Drawing {
   width: number;
   height: number;
   limit: number;
+  scale: Scale;
   table: Table;
   ratio: number;
 }
 
 /** The image; under weights pale and without colours of its own, so that their colours are all that is seen. */
-function draw(canvas: HTMLCanvasElement, { picture, of, width, height, limit, table, ratio }: Drawing): void {
+function draw(canvas: HTMLCanvasElement, { picture, of, width, height, limit, scale, table, ratio }: Drawing): void {
   const context = canvas.getContext("2d");
   const plain = document.createElement("canvas");
   [plain.width, plain.height] = [picture.width, picture.height];
@@ -343,7 +359,7 @@ function draw(canvas: HTMLCanvasElement, { picture, of, width, height, limit, ta
   context.imageSmoothingEnabled = picture.width >= width;
   if (of !== null) {
     context.filter = "grayscale(1)";
-    context.globalAlpha = 0.45;
+    context.globalAlpha = 0.3;
   }
   context.drawImage(plain, 0, 0, width, height);
   context.filter = "none";
@@ -356,7 +372,7 @@ function draw(canvas: HTMLCanvasElement, { picture, of, width, height, limit, ta
       hatch(context, left, top, wide, high);
       return;
     }
-    context.fillStyle = cssColor(table, limit > 0 ? weightIndex(weight / limit) : 0);
+    context.fillStyle = cssColor(table, entryOf(weight, limit, scale));
     context.fillRect(left, top, wide, high);
   });
 }

@@ -108,7 +108,7 @@ export const attention = {
   mapAsTable: (rows: number, cols: number) => `the map as a table (${whole(rows)} × ${whole(cols)})`,
   queryByKey: "query \\ key",
   view: "View",
-  modes: { matrix: "Matrix", lines: "Lines", text: "Text", neuron: "Neurons", pictures: "Pictures" },
+  modes: { matrix: "Matrix", text: "Text", lines: "Lines", neuron: "Neurons", pictures: "Pictures" },
   viewLater: "The view is on its way.",
   viewFailed: "The view could not be drawn.",
   whichAttention: "Which attention",
@@ -168,7 +168,6 @@ export const lines = {
   attendsTo: <T>(query: T): (T | string)[] => [query, " attends to"],
   attendedBy: <T>(key: T): (T | string)[] => [key, " is attended to by"],
   none: "nothing as strong as the threshold",
-  pair: (query: string, key: string) => `${query} → ${key}`,
   of: (head: number, weight: string) => `head ${head}: ${weight}`,
   hint: "point at a token for its lines alone; a click pins it",
   keys: [

@@ -105,7 +105,7 @@ export const attention: typeof en.attention = {
   mapAsTable: (rows, cols) => `整张图的表格形式（${whole(rows)} × ${whole(cols)}）`,
   queryByKey: "查询 \\ 键",
   view: "视图",
-  modes: { matrix: "矩阵", lines: "连线", text: "文本", neuron: "神经元", pictures: "图像" },
+  modes: { matrix: "矩阵", text: "文本", lines: "连线", neuron: "神经元", pictures: "图像" },
   viewLater: "视图即将显示。",
   viewFailed: "无法绘制该视图。",
   whichAttention: "选择注意力",
@@ -164,7 +164,6 @@ export const lines: typeof en.lines = {
   attendsTo: (query) => [query, " 关注"],
   attendedBy: (key) => [key, " 被以下词元关注"],
   none: "没有达到下限的权重",
-  pair: (query, key) => `${query} → ${key}`,
   of: (head, weight) => `第 ${head} 头：${weight}`,
   hint: "指向一个词元可只看它的连线，点击可固定",
   keys: [
