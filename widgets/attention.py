@@ -14,10 +14,13 @@ from explorer.anatomy import Layer, Stack
 from explorer.attention_rows import AttentionRows
 from explorer.note import Note
 from explorer.overview import Overview, recorded
+from explorer.positions import positions, reads_images
 from explorer.sites import checked_indices, chosen_stack, heads_of
 from widgets import attention_parts, wire
+from widgets.attention_lines import LinesView
 from widgets.attention_neuron import NeuronView
 from widgets.attention_page import all_heads
+from widgets.attention_pictures import PicturesView
 from widgets.attention_view import AttentionView
 from widgets.connection import asset, described, guarded
 from widgets.panel import Panel
@@ -38,7 +41,7 @@ _PRINTED_CELLS = 512
 # Of what one message asks for: more could not be seen at once.
 _MOST_CELLS = 512 * 512
 # The views that are widgets of their own, sent when they are chosen.
-VIEWS: dict[str, type[AttentionView]] = {"neuron": NeuronView}
+VIEWS: dict[str, type[AttentionView]] = {"lines": LinesView, "neuron": NeuronView, "pictures": PicturesView}
 # What the browser may ask for, each by itself: the newest request of a kind counts.
 _ASKED = ("part", "row", "column")
 
@@ -102,7 +105,7 @@ class AttentionPanel(Panel):
         if kind is None:
             self.inner = {}
         else:
-            view = kind(self.exploration, title=self.title)
+            view = kind(self.exploration, title=self.title, around=f"anywidget:{self.model_id}")
             view.keeper = self
             self.inner = {self.mode: view}
         for view in old:
@@ -161,7 +164,9 @@ class AttentionPanel(Panel):
         self, trace: Trace, stack: Stack, seen: Overview, choices: Sequence[tuple[str, str]], number: int
     ) -> dict[str, Any]:
         _, name, kind = self._pictured
-        notes = self._notes(trace.tokens)
+        # An image's patches stand in the prompt's place.
+        prompt = positions(trace, stack) if reads_images(trace, stack) else trace.tokens
+        notes = self._notes(prompt)
         if seen.not_recorded:
             sentence = f"The attention of these layers was not recorded: {', '.join(map(str, seen.not_recorded))}."
             notes = [*notes, Note("not_recorded", sentence, layers=list(seen.not_recorded))]
@@ -174,7 +179,7 @@ class AttentionPanel(Panel):
         attentions = [heads_of(layer, kind) for layer in stack.layers]
         return {
             "request": number,
-            "tokens": wire.tokens(trace.tokens),
+            "tokens": wire.tokens(prompt),
             "decoder_tokens": wire.tokens(trace.decoder[0]) if decoding else None,
             "keys_from": "decoder" if decoding and kind == "attn" else "prompt",
             "notes": notes,
@@ -190,7 +195,7 @@ class AttentionPanel(Panel):
             "sinks": [heads is not None and heads.sinks for heads in attentions],
             "queries": where.queries,
             "keys": where.keys,
-            "positions": len(trace.tokens),
+            "positions": len(prompt),
             "grid": wire.array(seen.weights),
             "grid_max_error": seen.max_error,
             "queries_sampled": len(seen.queries) if seen.sampled else None,

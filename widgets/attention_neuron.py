@@ -38,7 +38,7 @@ class NeuronView(AttentionView):
         self._publish(
             view={
                 "request": number,
-                "tokens": wire.tokens(trace.tokens),
+                "tokens": asking,
                 "notes": [],
                 "layer": layer,
                 "head": heads[0],

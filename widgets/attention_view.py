@@ -1,4 +1,4 @@
-"""What stands inside the attention panel when it is chosen there: a picture of its own, whose code is sent only then."""
+"""What stands inside the attention panel when it is chosen: a picture of its own, whose code is sent only then."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import traitlets
 from explorer import Refused, Trace
 from explorer.anatomy import Stack
 from explorer.attention_rows import AttentionRows
+from explorer.positions import positions
 from explorer.sites import checked_indices, chosen_stack
 from widgets import wire
 from widgets.connection import guarded
@@ -21,6 +22,7 @@ class AttentionView(Panel):
 
     Attributes:
         inside: always True: the frame around it is the attention panel's.
+        around: the attention panel, whose settings the view reads in the browser, also where there is no kernel.
     """
 
     # After the panel around it, whose pass it reads.
@@ -29,6 +31,7 @@ class AttentionView(Panel):
     _chosen_by: tuple[str, ...] = ("layer", "heads", "stack", "kind")
 
     inside = traitlets.Bool(True).tag(sync=True)
+    around = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, exploration: Exploration, **traits: Any) -> None:
         super().__init__(exploration, embedded=True, still=False, **traits)
@@ -55,10 +58,12 @@ class AttentionView(Panel):
         where = trace.attention(layer, stack=stack.name, kind=chosen.kind)
         return stack, layer, checked_indices("heads", list(chosen.heads or (0,)), where.heads), where
 
+    def _is_prompt(self, trace: Trace, stack: Stack) -> bool:
+        """Whether the tokens that attend are those of the prompt."""
+        return not trace.decoder or stack.name != "decoder"
+
     def _sides(self, trace: Trace, stack: Stack) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The tokens that attend, and those that are attended to."""
-        prompt = wire.tokens(trace.tokens)
-        if not trace.decoder or stack.name != "decoder":
-            return prompt, prompt
-        written = wire.tokens(trace.decoder[0])
-        return written, written if self.selection.kind == "attn" else prompt
+        """What attends, and what is attended to: tokens, or the patches of an image."""
+        asking = wire.tokens(positions(trace, stack))
+        cross = self.selection.kind != "attn" and not self._is_prompt(trace, stack)
+        return asking, wire.tokens(trace.tokens) if cross else asking

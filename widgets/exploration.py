@@ -21,6 +21,7 @@ from widgets import wire
 from widgets.code import code_of
 from widgets.connection import Connected
 from widgets.history import History
+from widgets.pictured import Pictured
 from widgets.pinned import Pinned
 from widgets.reading import Reading
 from widgets.saved import Saved
@@ -320,7 +321,7 @@ def _source_of(given: Model | Trace) -> Source:
     if isinstance(given, SavedTrace) and given.absent is not None:
         return Saved(given, given.absent)
     if isinstance(given, Trace):
-        return Reading(given.model, given)
+        return Pictured(given) if "pixel_values" in given.given else Reading(given.model, given)
     if isinstance(given, Model):
         return Reading(given)
     raise TypeError(f"model is a {type(given).__name__}; what explorer.load() returns is needed, or a trace.")

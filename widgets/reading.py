@@ -38,8 +38,6 @@ class Reading(Source):
             self._begin(model, trace, shown_tokens(trace))
 
     def _begin(self, model: Model, trace: Trace, tokens: Tokens) -> None:
-        if "pixel_values" in trace._inputs.arguments:
-            raise Refused("This trace is of a text with images, and panels give the model text alone.")
         with model.lock, adapters.using(model.hf, adapters.AS_IT_IS) as now:
             if now.names != trace.adapters:
                 raise Refused(
@@ -77,6 +75,12 @@ class Reading(Source):
     def tokens(self, text: str, special_tokens: bool, literal: bool) -> Tokens:
         if self._given is not None and self._given[0] == (text, special_tokens, literal):
             return self._given[1]
+        hf: Any = self._model.hf
+        if getattr(hf, "main_input_name", "input_ids") != "input_ids" and not hasattr(hf.config, "text_config"):
+            raise Refused(
+                f"{self._model.name} reads images, not text. Show a trace of one: "
+                "AttentionPanel(model.trace(images=...))."
+            )
         return self._model.read(text, special_tokens, literal=literal)
 
     def trace(self, tokens: Tokens, edits: tuple[Edit, ...]) -> Trace:

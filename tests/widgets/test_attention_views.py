@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import explorer
+from tests.families.cases import case
 from tests.widgets.test_attention_panel import MINUTE
 from widgets import AttentionPanel, Workbench
 from widgets.attention import VIEWS
@@ -19,7 +20,10 @@ def floats(array: dict[str, object]) -> np.ndarray:
 
 @pytest.mark.parametrize("mode", list(VIEWS))
 def test_a_view_is_made_when_it_is_chosen_and_closed_when_it_is_left(sample: explorer.Model, mode: str) -> None:
-    panel = AttentionPanel(sample, TEXT, mode=mode)
+    # Pictures are of models that read images.
+    panel = (
+        AttentionPanel(case("vit").plain, mode=mode) if mode == "pictures" else AttentionPanel(sample, TEXT, mode=mode)
+    )
     (view,) = panel.panels
     assert isinstance(view, VIEWS[mode])
     panel.wait(MINUTE)

@@ -79,7 +79,7 @@ export interface Matrix {
   not_numbers: number;
 }
 
-export type Mode = "matrix" | "text" | "neuron";
+export type Mode = "matrix" | "text" | "lines" | "neuron" | "pictures";
 export type Combine = "mean" | "max";
 export type Scale = "linear" | "log";
 export type Reach = "one" | "map" | "row";

@@ -5,7 +5,7 @@ import { type Region, isWhole, whole, zoomed } from "./attention-region";
 import type { Mode, Picture, Selection, State } from "./attention-state";
 import { attentionWords, useModel, useWords } from "./shared";
 
-export const MODES: readonly Mode[] = ["matrix", "text", "neuron"];
+export const MODES: readonly Mode[] = ["matrix", "text", "lines", "neuron", "pictures"];
 // What the panel draws itself; the others are widgets of their own.
 export const OWN: readonly Mode[] = ["matrix", "text"];
 const STEP = 1.5;
@@ -70,9 +70,9 @@ export function AttentionToolbar(props: ToolbarProps): JSX.Element {
           ])}
         />
       )}
-      {several && choice("combine", words.together, words.combines, "mean")}
+      {several && mode !== "lines" && choice("combine", words.together, words.combines, "mean")}
       {choice("scale", words.scale, words.scales, "linear")}
-      {choice("reach", words.reach, words.reaches, "one")}
+      {OWN.includes(mode) && choice("reach", words.reach, words.reaches, "one")}
       {mode === "text" && choice("direction", words.direction, words.directions, "attends")}
       {mode === "matrix" && (
         <span class="explorer-zoom">

@@ -18,6 +18,7 @@
  * Style sheets begin with `@import "./shared/panel.css";` and keep every selector under `.explorer-panel`.
  */
 
+export { useAround } from "./around";
 export { type Chip, blankMarks, chips, tokenName, visible } from "./chips";
 export * from "./codec";
 export * from "./colors";
@@ -50,8 +51,10 @@ export {
   attentionWords,
   attributionWords,
   languageOf,
+  linesWords,
   neuronWords,
   noteWords,
+  picturesWords,
   samplingWords,
   sharedWords,
   tokenWords,

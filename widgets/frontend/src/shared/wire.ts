@@ -60,6 +60,8 @@ export interface CommonState extends SharedState {
   embedded: boolean;
   /** Whether the frame around it is another panel's. */
   inside?: boolean;
+  /** That panel, as a trait refers to it. */
+  around?: string;
   about: Partial<About>;
   status: Partial<Status>;
   view: Partial<View>;

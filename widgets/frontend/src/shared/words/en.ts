@@ -108,7 +108,7 @@ export const attention = {
   mapAsTable: (rows: number, cols: number) => `the map as a table (${whole(rows)} × ${whole(cols)})`,
   queryByKey: "query \\ key",
   view: "View",
-  modes: { matrix: "Matrix", text: "Text", neuron: "Neurons" },
+  modes: { matrix: "Matrix", text: "Text", lines: "Lines", neuron: "Neurons", pictures: "Pictures" },
   viewLater: "The view is on its way.",
   viewFailed: "The view could not be drawn.",
   whichAttention: "Which attention",
@@ -144,6 +144,44 @@ export const attention = {
   scaleBy: "scale ×",
 };
 
+export const lines = {
+  title: "Lines",
+  layer: (layer: number) => `layer ${layer}`,
+  head: (head: number) => `head ${head}`,
+  heads: "Heads of the layer; a click shows or hides one's lines",
+  allHeads: (count: number) => `all ${count} heads`,
+  firstHeads: (shown: number, chosen: number) => `the first ${shown} of ${chosen} chosen heads are drawn`,
+  query: "attends",
+  key: "is attended to",
+  threshold: "from weight",
+  atLeast: (weight: string) => `lines of at least ${weight}`,
+  drawn: (count: number) => `${whole(count)} ${count === 1 ? "line" : "lines"}`,
+  strongestDrawn: (count: number, all: number) => `the strongest ${whole(count)} of ${whole(all)} lines in sight are drawn`,
+  noLine: "no weight is so large: lower the threshold",
+  leftOut: (count: number, floor: string) =>
+    `${whole(count)} weights up to ${floor} are not drawn; pin a token for all of its own`,
+  notNumbers: (count: number) => `${whole(count)} ${count === 1 ? "weight is" : "weights are"} not a number: dotted`,
+  notANumber: "not a number",
+  below: (floor: string) => `at most ${floor}`,
+  hidden: "not seen",
+  meaning: "thicker and darker: more weight",
+  attendsTo: <T>(query: T): (T | string)[] => [query, " attends to"],
+  attendedBy: <T>(key: T): (T | string)[] => [key, " is attended to by"],
+  none: "nothing as strong as the threshold",
+  of: (head: number, weight: string) => `head ${head}: ${weight}`,
+  hint: "point at a token for its lines alone; a click pins it",
+  keys: [
+    ["↑ ↓", "walk the tokens of a column"],
+    ["← →", "go to the other column"],
+    ["Page ↑ ↓", "walk a page of tokens"],
+    ["Home End", "go to the first or last token"],
+    ["Enter", "pin the token; with one pinned, choose the pair"],
+  ] as readonly KeyHelp[],
+  asTable: (count: number) => `the lines as a table (${whole(count)})`,
+  headHead: "head",
+  weightHead: "weight",
+};
+
 export const neuron = {
   title: "Query times key",
   head: (layer: number, head: number) => `layer ${layer} · head ${head}`,
@@ -159,6 +197,35 @@ export const neuron = {
     "For each dimension of the head: query, key (after the positions' rotation) and their product, each row in colours of its own range. The sum of the products, scaled, is what the softmax takes.",
   keys: [["← →", "walk the dimensions"]] as readonly KeyHelp[],
   asTable: (count: number) => `the dimensions as a table (${whole(count)})`,
+};
+
+export const pictures = {
+  title: "Over the image",
+  layer: (layer: number) => `layer ${layer}`,
+  head: (head: number) => `head ${head}`,
+  together: { mean: "mean of the heads", max: "largest of the heads" },
+  plain: "as the model was given it",
+  attendsTo: <T>(query: T): (T | string)[] => [query, " attends to"],
+  classToken: "class token",
+  patch: (row: number, column: number) => `patch ${row}, ${column}`,
+  whichImage: "Which image",
+  image: (image: number) => `image ${image}`,
+  grid: (rows: number, columns: number) => `${rows} rows by ${columns} columns of patches`,
+  at: (row: number, column: number, weights: string) => `patch ${row}, ${column}: ${weights}`,
+  patchesGet: (share: string) => `the patches get ${share} % of the weight`,
+  imageGets: (share: string) => `the image gets ${share} % of the weight`,
+  classGets: (share: string) => `the class token ${share} %`,
+  notANumber: "not a number",
+  notNumbers: (count: number) => `${whole(count)} ${count === 1 ? "weight is" : "weights are"} not a number: crossed out`,
+  ownRange: "no image processor: the image's own range is drawn as black to white",
+  waiting: "What is chosen is on its way.",
+  rowByColumn: "row \\ column",
+  keys: [
+    ["← → ↑ ↓", "walk the patches"],
+    ["Home End", "go to the first or last patch"],
+    ["Enter", "ask the patch; once more lets go"],
+  ] as readonly KeyHelp[],
+  asTable: (rows: number, columns: number) => `the weights as a table (${rows} × ${columns})`,
 };
 
 export const sampling = {

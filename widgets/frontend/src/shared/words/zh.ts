@@ -105,7 +105,7 @@ export const attention: typeof en.attention = {
   mapAsTable: (rows, cols) => `整张图的表格形式（${whole(rows)} × ${whole(cols)}）`,
   queryByKey: "查询 \\ 键",
   view: "视图",
-  modes: { matrix: "矩阵", text: "文本", neuron: "神经元" },
+  modes: { matrix: "矩阵", text: "文本", lines: "连线", neuron: "神经元", pictures: "图像" },
   viewLater: "视图即将显示。",
   viewFailed: "无法绘制该视图。",
   whichAttention: "选择注意力",
@@ -141,6 +141,43 @@ export const attention: typeof en.attention = {
   scaleBy: "缩放 ×",
 };
 
+export const lines: typeof en.lines = {
+  title: "连线",
+  layer: (layer) => `第 ${layer} 层`,
+  head: (head) => `第 ${head} 头`,
+  heads: "该层的注意力头；点击可显示或隐藏其连线",
+  allHeads: (count) => `全部 ${count} 个头`,
+  firstHeads: (shown, chosen) => `所选 ${chosen} 个头中仅画出前 ${shown} 个`,
+  query: "关注方",
+  key: "被关注方",
+  threshold: "权重下限",
+  atLeast: (weight) => `权重不小于 ${weight} 的连线`,
+  drawn: (count) => `${whole(count)} 条连线`,
+  strongestDrawn: (count, all) => `可见的 ${whole(all)} 条连线中画出最强的 ${whole(count)} 条`,
+  noLine: "没有这么大的权重，请降低下限",
+  leftOut: (count, floor) => `${whole(count)} 个不超过 ${floor} 的权重未画出；固定一个词元可查看它的全部权重`,
+  notNumbers: (count) => `${whole(count)} 个权重不是数值，以点线表示`,
+  notANumber: "不是数值",
+  below: (floor) => `不超过 ${floor}`,
+  hidden: "不可见",
+  meaning: "线越粗越深，权重越大",
+  attendsTo: (query) => [query, " 关注"],
+  attendedBy: (key) => [key, " 被以下词元关注"],
+  none: "没有达到下限的权重",
+  of: (head, weight) => `第 ${head} 头：${weight}`,
+  hint: "指向一个词元可只看它的连线，点击可固定",
+  keys: [
+    ["↑ ↓", "在一列词元间移动"],
+    ["← →", "转到另一列"],
+    ["Page ↑ ↓", "翻一页词元"],
+    ["Home End", "转到第一个或最后一个词元"],
+    ["Enter", "固定该词元；已固定时选定这一对"],
+  ],
+  asTable: (count) => `连线数值表（${whole(count)} 条）`,
+  headHead: "头",
+  weightHead: "权重",
+};
+
 export const neuron: typeof en.neuron = {
   title: "查询乘键",
   head: (layer, head) => `第 ${layer} 层 · 第 ${head} 头`,
@@ -154,6 +191,35 @@ export const neuron: typeof en.neuron = {
   meaning: "逐维显示该头的查询、键（已按位置旋转）及二者之积，每行按各自的范围着色。各维之积求和并缩放后，即为 softmax 的输入。",
   keys: [["← →", "逐维移动"]],
   asTable: (count) => `各维数值表（${whole(count)} 维）`,
+};
+
+export const pictures: typeof en.pictures = {
+  title: "图像上的注意力",
+  layer: (layer) => `第 ${layer} 层`,
+  head: (head) => `第 ${head} 头`,
+  together: { mean: "各头的平均", max: "各头中的最大值" },
+  plain: "模型看到的图像",
+  attendsTo: (query) => [query, " 关注"],
+  classToken: "类别词元",
+  patch: (row, column) => `图块 ${row}, ${column}`,
+  whichImage: "选择图像",
+  image: (image) => `图像 ${image}`,
+  grid: (rows, columns) => `${rows} 行 ${columns} 列图块`,
+  at: (row, column, weights) => `图块 ${row}, ${column}：${weights}`,
+  patchesGet: (share) => `图块共占权重的 ${share}%`,
+  imageGets: (share) => `图像占权重的 ${share}%`,
+  classGets: (share) => `类别词元占 ${share}%`,
+  notANumber: "不是数值",
+  notNumbers: (count) => `${whole(count)} 个权重不是数值，以叉号标出`,
+  ownRange: "没有图像处理器：按图像自身的范围从黑到白绘制",
+  waiting: "所选内容即将显示。",
+  rowByColumn: "行 \\ 列",
+  keys: [
+    ["← → ↑ ↓", "在图块间移动"],
+    ["Home End", "转到第一个或最后一个图块"],
+    ["Enter", "询问该图块，再按一次取消"],
+  ],
+  asTable: (rows, columns) => `权重数值表（${rows} × ${columns}）`,
 };
 
 export const sampling: typeof en.sampling = {

@@ -1,0 +1,110 @@
+"""Lines between tokens, by mouse and keyboard, against the kernel's weights; attention over an image likewise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from launcher import lab
+
+from .accessible import judged
+from .notebook import LONG_MS, Notebook
+from .watching import Watched
+
+TEXT = "When Mary and John went to the store, John gave a drink to"
+LINES = f"""
+attention = AttentionPanel(model, {TEXT!r}, mode="lines", selection=Selection(layer=24, heads=(3, 4)))
+attention
+"""
+PICTURE = """
+import numpy, torch, transformers
+torch.manual_seed(0)
+config = transformers.ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
+                                image_size=64, patch_size=16, initializer_range=0.3)
+scaling = transformers.ViTImageProcessorPil(size={"height": 64, "width": 64})
+y, x = numpy.mgrid[0:64, 0:64]
+image = numpy.stack([x * 4, y * 4, 255 - x * 4], -1).astype(numpy.uint8)
+seen = explorer.attach(transformers.ViTModel(config).eval(), scaling).trace(images=image)
+picture = AttentionPanel(seen, mode="pictures", selection=Selection(layer=1, heads=(2,)))
+picture
+"""
+
+
+@pytest.fixture(scope="module")
+def shown(jupyter: lab.Lab, open_page: Callable[[], Watched]) -> Notebook:
+    """A notebook with a panel that shows lines, and one that shows a picture."""
+    notebook = Notebook(open_page())
+    begin = "import explorer\nfrom widgets import *\nmodel = explorer.load()"
+    notebook.create(jupyter.address, "lines", begin, LINES, PICTURE)
+    return notebook
+
+
+@pytest.fixture
+def views(shown: Notebook) -> Iterator[Notebook]:
+    """The same, and a test that leaves an error on the page or a request to another machine fails."""
+    yield shown
+    shown.watched.assert_clean()
+
+
+def number(place: Locator, words: str) -> float:
+    """The number after some words."""
+    found = re.search(re.escape(words) + r"[: ]+([0-9.e-]+)", place.text_content() or "")
+    assert found is not None, place.text_content()
+    return float(found[1])
+
+
+def test_lines_follow_pointer_keys_and_the_panel_around(views: Notebook) -> None:
+    view = views.page.locator(".explorer-lines")
+    said, lines = view.locator(".explorer-lines-said"), view.locator(".explorer-lines-heading span").nth(1)
+    expect(view.locator(".is-query [data-index]")).to_have_count(14, timeout=LONG_MS)
+    # All lines of at least 0.05, with and without those of the first token.
+    for hide in (False, True):
+        views.run(f"attention.hide_sink = {hide}")
+        count = f"int((model.trace({TEXT!r}).pattern(24, heads=[3, 4])[0, :, :, {int(hide)}:] >= 0.05).sum())"
+        expect(lines).to_have_text(re.compile(rf"^{views.value(count)} lines$"))
+    exact = views.value(f"model.trace({TEXT!r}).pattern(24, heads=[3, 4])[0, :, 13, 1].tolist()")
+    view.locator(".is-query [data-index='13']").hover()
+    expect(said).to_contain_text("“ to” attends to")
+    assert abs(number(said, "head 4") - exact[1]) <= 0.0005
+    view.locator(".is-query [data-index='13']").click()
+    view.locator(".is-key [data-index='1']").hover()
+    expect(said).to_contain_text("“ to” attends to “ Mary”")
+    assert abs(number(said, "head 3") - exact[0]) <= 0.0005
+    view.locator(".is-key").focus()
+    for key in ("Home", "ArrowDown", "Enter"):
+        views.page.keyboard.press(key)
+    views.becomes("[attention.selection.query, attention.selection.key]", [13, 1])
+    view.locator(".is-key").focus()  # the cell that asked took it
+    views.page.keyboard.press("Escape")
+    views.becomes("[attention.selection.query, attention.selection.key]", [None, None])
+    view.get_by_label("from weight").focus()
+    views.page.keyboard.press("End")
+    views.becomes("attention.panels[0].threshold", 1.0)
+    assert judged(view).serious == []
+
+
+def test_an_image_carries_the_weights_of_the_patch_that_is_asked(views: Notebook) -> None:
+    view = views.page.locator(".explorer-pictures")
+    figures, said = view.locator(".explorer-pictures-figures"), view.locator(".explorer-pictures-said")
+    expect(view.locator("canvas")).to_have_count(2, timeout=LONG_MS)
+    expect(said).to_contain_text("the class token")
+    figures.focus()
+    for key in ("End", "ArrowUp", "Enter"):
+        views.page.keyboard.press(key)
+    expect(view.locator(".explorer-pictures-asked")).to_have_text("patch 2, 3 attends to")
+    views.becomes("picture.selection.query", 12)
+    exact = views.value("float(seen.pattern(1, heads=[2])[0, 0, 12, 2])")
+    box = view.locator(".explorer-pictures-plane").nth(1).bounding_box()
+    assert box is not None
+    views.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.1)
+    expect(said).to_contain_text("patch 0, 1")
+    shown = number(said, "patch 0, 1")
+    assert abs(shown - exact) <= max(5e-5, 0.05 * exact)
+    # The colours are the image's own: blue fades from left to right.
+    pixel = "canvas => [...canvas.getContext('2d').getImageData(canvas.width - 3, 3, 1, 1).data].slice(0, 3)"
+    red, green, blue = view.locator("canvas").first.evaluate(pixel)
+    assert (red > 230, green < 25, blue < 25) == (True, True, True)
+    assert judged(view).serious == []
