@@ -1,4 +1,4 @@
-"""What stands inside the attention panel when it is chosen there: a picture of its own, whose code is sent only then."""
+"""What stands inside the attention panel when it is chosen there: a picture of its own, sent only then."""
 
 from __future__ import annotations
 
@@ -33,10 +33,16 @@ class AttentionView(Panel):
     def __init__(self, exploration: Exploration, **traits: Any) -> None:
         super().__init__(exploration, embedded=True, still=False, **traits)
 
+    def stand_in(self, panel: Panel) -> None:
+        """Takes its place in a panel, which is there as long as the view is."""
+        self.keeper = panel
+
     @traitlets.observe("selection")
     @guarded
     def _chosen(self, change: Any) -> None:
-        if self._ready and any(getattr(change["old"], name) != getattr(change["new"], name) for name in self._chosen_by):
+        if self._ready and any(
+            getattr(change["old"], name) != getattr(change["new"], name) for name in self._chosen_by
+        ):
             self._request()
 
     def _heads(self, trace: Trace) -> tuple[Stack, int, list[int], AttentionRows]:

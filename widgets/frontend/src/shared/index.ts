@@ -29,7 +29,7 @@ export type { KeyHelp } from "./keys";
 export { Legend, type LegendProps } from "./legend";
 export { type HostModel, PanelModel, signalOf, write } from "./model";
 export { type PanelModule, mountPanel } from "./mount";
-export { type Column, NumberTable } from "./numbers";
+export { type Column, NumberTable, Turn, pageOf } from "./numbers";
 export { Panel, type PanelProps } from "./panel";
 export { usePinned } from "./pinned";
 export { Prompt } from "./prompt";
@@ -50,6 +50,8 @@ export {
   attentionWords,
   attributionWords,
   languageOf,
+  measureNames,
+  measuresWords,
   neuronWords,
   noteWords,
   samplingWords,
