@@ -78,7 +78,7 @@ export function MeasuresTable(props: MeasuresTableProps): JSX.Element {
             {rows.map((at) => (
               <tr key={shortName(at)} class={isChosen(at) ? "is-chosen" : undefined} onClick={() => props.onChoose(at)}>
                 <th scope="row">
-                  <button type="button" aria-label={words.head(at.layer, at.head)} aria-pressed={isChosen(at)}>
+                  <button type="button" title={words.head(at.layer, at.head)} aria-pressed={isChosen(at)}>
                     {shortName(at)}
                   </button>
                 </th>

@@ -75,7 +75,7 @@ function MeasuresView(): JSX.Element {
       ready={picture !== null}
       fault={fault}
       keys={words.keys}
-      legend={<Legend table="weight" low="0" high={shown(high)} />}
+      legend={<Legend table="weight" low="0" high={high === 1 ? "1" : shown(high)} />}
       aside={picture === null ? "" : asideOf(picture, measure, words)}
     >
       <div ref={body}>
@@ -199,7 +199,7 @@ function Alike({ chosen, onChoose }: { chosen: Head; onChoose: (head: Head) => v
                 <button
                   type="button"
                   class="explorer-button"
-                  aria-label={`${of(at)} ${shown(distance)}`}
+                  title={of(at)}
                   aria-pressed={at.layer === chosen.layer && at.head === chosen.head}
                   onClick={() => onChoose(at)}
                 >
