@@ -236,7 +236,10 @@ class AttentionPanel(OrderedHeads):
         if what == "heads":
             view = self.view
             grid = np.frombuffer(view["grid"]["data"], np.uint8).reshape(view["grid"]["shape"]) / 255
-            return drawings.all_heads(width, grid, "Attention of all heads"), ""
+            for head in view["not_numbers"]:
+                grid[tuple(head)] = np.nan
+            left_out = "Heads with weights that are not numbers are left empty" if view["not_numbers"] else ""
+            return drawings.all_heads(width, grid, "Attention of all heads"), left_out
         layer, heads, where = self._chosen_rows()
         queries, keys = range(where.queries), range(where.keys)
         block = max(1, -(-max(where.queries, where.keys) // _PRINTED_CELLS))
