@@ -40,6 +40,7 @@ class Overview:
         sampled: whether `queries` are a sample.
         not_recorded: layers whose attention is not in the trace.
         not_numbers: layers with weights that are NaN or infinite.
+        heads_not_numbers: (layer, head) of each head that holds some.
         max_error: of a weight, by rounding to 8 bits.
     """
 
@@ -52,6 +53,7 @@ class Overview:
     sampled: bool
     not_recorded: tuple[int, ...]
     not_numbers: tuple[int, ...]
+    heads_not_numbers: tuple[tuple[int, int], ...] = ()
     max_error: float = 1 / 510
 
     def __repr__(self) -> str:
@@ -105,15 +107,15 @@ def overview(trace: Trace, *, stack: str | None = None, kind: str = "attn", text
     found = chosen_stack(stack, trace.anatomy)
     there, missing = recorded(trace, stack, kind)
     maps: dict[int, Tensor] = {}
-    not_numbers: list[int] = []
+    not_numbers: list[tuple[int, int]] = []
     queries: list[int] = []
     keys = 0
     for layer in there:
         where = trace.attention(layer, stack=stack, kind=kind, text=text)
         queries, keys = sampled_rows(where.queries), where.keys
         maps[layer] = _small(where, queries, cells)
-        if not torch.isfinite(maps[layer]).all():
-            not_numbers.append(layer)
+        finite = torch.isfinite(maps[layer]).flatten(1).all(dim=1)
+        not_numbers += [(layer, head) for head in (~finite).nonzero()[:, 0].tolist()]
     heads = tuple(maps[layer].shape[0] if layer in maps else 0 for layer in range(len(found.layers)))
     whole = torch.zeros((len(heads), max(heads), *next(iter(maps.values())).shape[1:]), dtype=torch.uint8)
     for layer, one in maps.items():
@@ -127,7 +129,8 @@ def overview(trace: Trace, *, stack: str | None = None, kind: str = "attn", text
         key_starts=tuple(_starts(keys, cells)),
         sampled=len(queries) > 0 and len(queries) < where.queries,
         not_recorded=tuple(missing),
-        not_numbers=tuple(not_numbers),
+        not_numbers=tuple(sorted({layer for layer, _ in not_numbers})),
+        heads_not_numbers=tuple(not_numbers),
     )
 
 

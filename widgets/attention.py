@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import traitlets
 
-from explorer import Refused, Trace, control
+from explorer import Patch, Refused, Trace, control
 from explorer.anatomy import Layer, Stack
 from explorer.attention_rows import AttentionRows
 from explorer.note import Note
@@ -18,8 +18,11 @@ from explorer.positions import positions, reads_images
 from explorer.sites import checked_indices, chosen_stack, heads_of
 from widgets import attention_parts, wire
 from widgets.attention_lines import LinesView
+from widgets.attention_measures import MeasuresView
 from widgets.attention_neuron import NeuronView
+from widgets.attention_order import OrderedHeads
 from widgets.attention_page import all_heads
+from widgets.attention_patch import patch_of_pinned
 from widgets.attention_pictures import PicturesView
 from widgets.attention_view import AttentionView
 from widgets.connection import asset, described, guarded
@@ -41,7 +44,12 @@ _PRINTED_CELLS = 512
 # Of what one message asks for: more could not be seen at once.
 _MOST_CELLS = 512 * 512
 # The views that are widgets of their own, sent when they are chosen.
-VIEWS: dict[str, type[AttentionView]] = {"lines": LinesView, "neuron": NeuronView, "pictures": PicturesView}
+VIEWS: dict[str, type[AttentionView]] = {
+    "heads": MeasuresView,
+    "lines": LinesView,
+    "neuron": NeuronView,
+    "pictures": PicturesView,
+}
 # What the browser may ask for, each by itself: the newest request of a kind counts.
 _ASKED = ("part", "row", "column")
 
@@ -50,7 +58,7 @@ def _reference(inner: dict[str, Any], _widget: Any) -> dict[str, str]:
     return {mode: f"anywidget:{view.model_id}" for mode, view in inner.items()}
 
 
-class AttentionPanel(Panel):
+class AttentionPanel(OrderedHeads):
     """All layers and heads at a glance, and the chosen heads as a map or as colours of the text.
 
     Attributes:
@@ -63,6 +71,7 @@ class AttentionPanel(Panel):
             each row.
         direction: in the text, whether the chosen token "attends" or is "attended" to.
         hide_sink: whether the first token's column, and a learned sink, are hidden. Weights stay as they are.
+        order: how heads are sorted, and whether the thumbnails are; see `order_by`.
 
     Warning:
         Thumbnails are 8 bits deep (error at most 0.002). From 513 tokens on they are made from 64 query rows,
@@ -106,7 +115,7 @@ class AttentionPanel(Panel):
             self.inner = {}
         else:
             view = kind(self.exploration, title=self.title, around=f"anywidget:{self.model_id}")
-            view.keeper = self
+            view.stand_in(self)
             self.inner = {self.mode: view}
         for view in old:
             view.close()
@@ -138,6 +147,34 @@ class AttentionPanel(Panel):
         self._trace = None
         super()._model_closed()
 
+    def patch_heads(self, layer: int | None = None, heads: Sequence[int] | None = None) -> Patch:
+        """Gives heads the output that they had in what is pinned, as an edit of the exploration, and returns the edit.
+
+        Of texts that differ in length, positions whose tokens are equal or stand in each other's place are patched;
+        the edit's `positions` says which. A patch of the same heads from before is replaced.
+
+        Args:
+            layer: of the heads; the selection's by default.
+            heads: which heads; the selection's by default.
+
+        Raises:
+            Refused: nothing is pinned, the model is not there, or no position of the two texts stands for the same.
+        """
+        chosen = self.selection
+        layer = (chosen.layer or 0) if layer is None else layer
+        heads = (chosen.heads or (0,)) if heads is None else heads
+        patch = patch_of_pinned(self.exploration, layer, heads, chosen.stack, chosen.kind)
+        place = (Patch, patch.site, patch.heads)
+        others = [edit for edit in self.exploration.edits if (type(edit), edit.site, edit.heads) != place]
+        self.exploration._publish(edits=(*others, patch))
+        return patch
+
+    def _patch(self, content: dict[str, Any]) -> None:
+        try:
+            self.patch_heads(content.get("layer"), content.get("heads"))
+        except (Refused, TypeError) as error:
+            self._refused(error)
+
     def _draw(self, _job: Job, number: int) -> None:
         facts = self.exploration.source.facts
         if not facts.anatomy.routes_attention or facts.anatomy.stack is None:
@@ -159,6 +196,7 @@ class AttentionPanel(Panel):
                 self._publish(selection=chosen)
         self._publish(view=view)
         self._publish_matrix()
+        self._put_in_order()
 
     def _picture(
         self, trace: Trace, stack: Stack, seen: Overview, choices: Sequence[tuple[str, str]], number: int
@@ -171,7 +209,7 @@ class AttentionPanel(Panel):
             sentence = f"The attention of these layers was not recorded: {', '.join(map(str, seen.not_recorded))}."
             notes = [*notes, Note("not_recorded", sentence, layers=list(seen.not_recorded))]
         for layer in seen.not_numbers:
-            sentence = f"Layer {layer} has attention weights that are not numbers; they are drawn as 0."
+            sentence = f"Layer {layer} has attention weights that are not numbers; heads that hold some are hatched."
             notes = [*notes, Note("nan_weights", sentence, layer=layer)]
         first = next(layer for layer, heads in enumerate(seen.heads) if heads)
         where = trace.attention(first, stack=name, kind=kind)
@@ -198,6 +236,7 @@ class AttentionPanel(Panel):
             "positions": len(prompt),
             "grid": wire.array(seen.weights),
             "grid_max_error": seen.max_error,
+            "not_numbers": [list(head) for head in seen.heads_not_numbers],
             "queries_sampled": len(seen.queries) if seen.sampled else None,
         }
 
@@ -207,7 +246,10 @@ class AttentionPanel(Panel):
         if what == "heads":
             view = self.view
             grid = np.frombuffer(view["grid"]["data"], np.uint8).reshape(view["grid"]["shape"]) / 255
-            return drawings.all_heads(width, grid, "Attention of all heads"), ""
+            for head in view["not_numbers"]:
+                grid[tuple(head)] = np.nan
+            left_out = "Heads with weights that are not numbers are left empty" if view["not_numbers"] else ""
+            return drawings.all_heads(width, grid, "Attention of all heads"), left_out
         layer, heads, where = self._chosen_rows()
         queries, keys = range(where.queries), range(where.keys)
         block = max(1, -(-max(where.queries, where.keys) // _PRINTED_CELLS))
@@ -312,6 +354,9 @@ class AttentionPanel(Panel):
     def _message(self, _widget: Any, content: Any, _buffers: Any) -> None:
         """Takes what the browser asks for; the answer carries the request's number, or says what was wrong."""
         ask = content.get("type")
+        if ask == "patch":
+            self._submit("patch", lambda _job: self._patch(content))
+            return
         if ask not in _ASKED:
             raise Refused(f"The page sent {str(ask)[:40]!r}; this panel answers {', '.join(_ASKED)}.")
         self._submit(str(ask), lambda _job: self._answer(ask, content))

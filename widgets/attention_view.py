@@ -1,4 +1,4 @@
-"""What stands inside the attention panel when it is chosen: a picture of its own, whose code is sent only then."""
+"""What stands inside the attention panel when it is chosen there: a picture of its own, sent only then."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ class AttentionView(Panel):
 
     def __init__(self, exploration: Exploration, **traits: Any) -> None:
         super().__init__(exploration, embedded=True, still=False, **traits)
+
+    def stand_in(self, panel: Panel) -> None:
+        """Takes its place in a panel, which is there as long as the view is."""
+        self.keeper = panel
 
     @traitlets.observe("selection")
     @guarded

@@ -11,7 +11,10 @@ from explorer.edits import Edit
 
 
 def to_wire(edits: Sequence[Edit]) -> list[dict[str, Any]]:
-    """Each edit as the browser shows it and may send it back: in words, and as plain values where it has no tensor."""
+    """Each edit as the browser shows it and may send it back: in words, and as plain values where it has no tensor.
+
+    Of all of them it is told the kind, the site and the heads, so that it can mark what they change.
+    """
     listed = []
     for number, edit in enumerate(edits):
         try:
@@ -19,7 +22,9 @@ def to_wire(edits: Sequence[Edit]) -> list[dict[str, Any]]:
         except Refused:  # a function or a trace
             plain, tensors = None, {}
         travels = plain is not None and not tensors
-        listed.append({"number": number, "label": repr(edit), "edit": plain if travels else None})
+        heads = None if edit.heads is None else list(edit.heads)
+        acts = {"kind": type(edit).__name__, "site": edit.site, "heads": heads}
+        listed.append({"number": number, "label": repr(edit), "edit": plain if travels else None, "acts": acts})
     return listed
 
 

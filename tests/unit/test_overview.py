@@ -118,7 +118,7 @@ def test_weights_that_are_no_numbers_are_named_and_do_not_spread() -> None:
     broken[0, 3, 6, 2] = torch.inf
     trace = model.trace(list(range(3, 11)), edits=explorer.Patch("layers.2.attn.pattern", broken))
     seen = trace.overview(cells=4)
-    assert seen.not_numbers == (2,)
+    assert (seen.not_numbers, seen.heads_not_numbers) == ((2,), ((2, 2), (2, 3)))
     assert seen.weights[2, 2, 2, 1] == seen.weights[2, 3, 3, 1] == 0
     assert (seen.weights[2, 2, :2] == 32).all()
     part = trace.pooled(2, heads=[2], cells=4).weights[0]

@@ -10,23 +10,28 @@ function siteOf(picture: Picture, layer: number): string {
   return picture.site.replace("{}", String(layer));
 }
 
+/** What an edit changes: Python says it of all, the browser of those that it has just written itself. */
+function actsOf({ acts, edit }: WireEdit): Record<string, unknown> {
+  return acts ?? edit ?? {};
+}
+
 function isOn(edit: WireEdit, site: string, kind: string, heads: readonly number[]): boolean {
-  const plain = edit.edit;
-  return plain?.["kind"] === kind && plain["site"] === site && String(plain["heads"]) === String(heads);
+  const acts = actsOf(edit);
+  return acts["kind"] === kind && acts["site"] === site && String(acts["heads"]) === String(heads);
 }
 
 /** The heads of a layer that an edit changes. */
 export function editedHeads(edits: readonly WireEdit[], picture: Picture, layer: number): number[] {
   const site = siteOf(picture, layer);
   const all = Array.from({ length: picture.headsPerLayer[layer] ?? 0 }, (_, head) => head);
-  const changed = edits.flatMap(({ edit }) => {
-    if (edit?.["site"] !== site) return [];
-    return Array.isArray(edit["heads"]) ? (edit["heads"] as number[]) : all;
+  const changed = edits.map(actsOf).flatMap((acts) => {
+    if (acts["site"] !== site) return [];
+    return Array.isArray(acts["heads"]) ? (acts["heads"] as number[]) : all;
   });
   return [...new Set(changed)];
 }
 
-/** Buttons that ablate and scale the chosen heads. */
+/** Buttons that ablate, scale and patch the chosen heads. */
 export function ActOnHeads(props: { picture: Picture; layer: number; heads: readonly number[] }): JSX.Element | null {
   const { picture, layer, heads } = props;
   const model = useModel<State>();
@@ -39,6 +44,8 @@ export function ActOnHeads(props: { picture: Picture; layer: number; heads: read
   const sorted = [...heads].sort((a, b) => a - b);
   const ablated = edits.find((edit) => isOn(edit, site, "Ablate", sorted));
   const scaled = edits.find((edit) => isOn(edit, site, "Scale", sorted));
+  const patched = edits.find((edit) => isOn(edit, site, "Patch", sorted));
+  const pinned = model.trait("pinned").value;
   const factor = typeof scaled?.edit?.["factor"] === "number" ? scaled.edit["factor"] : 1;
   const put = (before: WireEdit | undefined, edit: Record<string, unknown> | null): void => {
     const others = edits.filter((other) => other !== before);
@@ -79,6 +86,16 @@ export function ActOnHeads(props: { picture: Picture; layer: number; heads: read
         }}
         onBlur={(event) => scale(event.currentTarget.value)}
       />
+      <button
+        type="button"
+        class="explorer-button"
+        disabled={!model.connected.value || (!pinned && patched === undefined)}
+        aria-pressed={patched !== undefined}
+        title={pinned ? words.patchFrom(pinned.text) : words.pinFirst}
+        onClick={() => (patched ? put(patched, null) : model.send({ type: "patch", layer, heads: sorted }))}
+      >
+        {words.patch}
+      </button>
     </div>
   );
 }

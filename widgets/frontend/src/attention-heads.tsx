@@ -3,10 +3,11 @@
 import { useSignal } from "@preact/signals";
 import type { CSSProperties, JSX } from "preact";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
-import { layoutHeads } from "./attention-layout";
 import { entryOf } from "./attention-colors";
+import { type Place, byLayer, inOrder } from "./attention-places";
 import { type Picture, type Scale, headsName, thumbnail } from "./attention-state";
 import {
+  type Box,
   type Cell,
   type Pixels,
   attentionWords,
@@ -35,6 +36,8 @@ export interface HeadsProps {
   /** Whether the first token's column is left out, where a thumbnail's column is one token. */
   hideFirst: boolean;
   scale: Scale;
+  /** The heads in the order they are listed in; `null` where they stand by layer. */
+  order: readonly Place[] | null;
   /** The heads of a layer that are edited. */
   edited: (layer: number) => readonly number[];
   /** A click or key on a head; with Ctrl it joins the chosen ones or leaves them, with Shift all up to it join. */
@@ -75,7 +78,7 @@ function Lens({
   return (
     <div class="explorer-lens">
       <canvas ref={canvas} />
-      <span>{words.head(layer, head)}</span>
+      <span>{(picture.notNumbers.has(`${layer}.${head}`) ? words.headNaN : String)(words.head(layer, head))}</span>
     </div>
   );
 }
@@ -105,7 +108,7 @@ function drawThumbnail(
 
 /** The thumbnails: layers from left to right, heads from top to bottom. Hover enlarges, click chooses, arrows walk. */
 export function AttentionHeads(props: HeadsProps): JSX.Element {
-  const { picture, width, ratio, layer, heads, hideFirst, scale } = props;
+  const { picture, width, ratio, layer, heads, hideFirst, scale, order } = props;
   const words = useWords(attentionWords);
   const { dark, theme } = useModel();
   const tooltip = useTooltip();
@@ -113,78 +116,77 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
   const plane = useRef<HTMLDivElement>(null);
   const hover = useSignal<Cell | null>(null);
   const cellId = useDomId();
-  const layout = useMemo(
-    () => layoutHeads(picture.layers, picture.heads, width, ratio),
-    [picture.layers, picture.heads, width, ratio],
+  const places = useMemo(
+    () => (order === null ? byLayer(picture, width, ratio) : inOrder(order, width, ratio)),
+    [picture.headsPerLayer, order, width, ratio],
   );
-  const { lattice } = layout;
+  const { lattice, named } = places;
+  const placeOf = (cell: Cell): Box => {
+    const box = boxOf(lattice, cell);
+    return { ...box, height: box.height - named };
+  };
   const isDark = dark.value;
   const revision = theme.revision.value;
   useLayoutEffect(() => {
     if (canvas.current === null || width <= 0) return;
     const table = colorsOn(canvas.current, isDark, scale);
-    const size = { width: layout.width - lattice.left, height: lattice.rows * lattice.pitchY, ratio };
+    const size = { width: places.width - lattice.left, height: lattice.rows * lattice.pitchY, ratio };
     paint(canvas.current, size, (target) => {
       const device = (pixels: number): number => Math.round(pixels * ratio);
-      for (let col = 0; col < picture.layers; col++) {
-        for (let row = 0; row < (picture.headsPerLayer[col] ?? 0); row++) {
-          const box = boxOf({ ...lattice, left: 0 }, { row, col });
-          const place = {
-            left: device(box.left),
-            top: device(box.top),
-            width: device(box.width),
-            height: device(box.height),
-          };
-          drawThumbnail(target, picture, col, row, hideFirst, table, place);
-        }
+      for (const [col, row] of places.heads) {
+        const box = placeOf(places.cellOf(col, row) as Cell);
+        const place = {
+          left: device(box.left - lattice.left),
+          top: device(box.top),
+          width: device(box.width),
+          height: device(box.height),
+        };
+        drawThumbnail(target, picture, col, row, hideFirst, table, place);
       }
     });
-  }, [picture, layout, isDark, revision, hideFirst, scale, width]);
+  }, [picture, places, isDark, revision, hideFirst, scale, width]);
 
-  const headUnder = (event: MouseEvent): Cell | null => {
+  const cellUnder = (event: MouseEvent): Cell | null => {
     const frame = plane.current?.getBoundingClientRect();
-    const cell = frame ? cellAt(lattice, event.clientX - frame.left, event.clientY - frame.top) : null;
-    return cell !== null && cell.row < (picture.headsPerLayer[cell.col] ?? 0) ? cell : null;
-  };
-  const absentUnder = (event: MouseEvent): number | null => {
-    const frame = plane.current?.getBoundingClientRect();
-    const cell = frame ? cellAt(lattice, event.clientX - frame.left, event.clientY - frame.top) : null;
-    return cell !== null && picture.headsPerLayer[cell.col] === 0 ? cell.col : null;
+    return frame ? cellAt(lattice, event.clientX - frame.left, event.clientY - frame.top) : null;
   };
   const leave = (): void => {
     hover.value = null;
     tooltip.hide();
   };
   const look = (event: PointerEvent): void => {
-    const cell = headUnder(event);
-    const absent = absentUnder(event);
-    if (absent !== null) {
+    const cell = cellUnder(event);
+    const head = cell && places.headAt(cell);
+    if (cell !== null && order === null && picture.headsPerLayer[cell.col] === 0) {
       hover.value = null;
-      tooltip.show(event, words.absent(absent, picture.absent[absent] ?? ""));
+      tooltip.show(event, words.absent(cell.col, picture.absent[cell.col] ?? ""));
       return;
     }
-    if (cell === null) return leave();
+    if (cell === null || head === null) return leave();
     const known = hover.peek();
     if (known?.row !== cell.row || known.col !== cell.col) hover.value = cell;
-    tooltip.show(event, <Lens picture={picture} layer={cell.col} head={cell.row} hideFirst={hideFirst} scale={scale} />);
+    tooltip.show(event, <Lens picture={picture} layer={head[0]} head={head[1]} hideFirst={hideFirst} scale={scale} />);
   };
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const here = { row: (event.shiftKey ? heads.at(-1) : heads[0]) ?? 0, col: layer };
-    const next = walked(event.key, here, picture.heads, picture.layers);
+    const from = (event.shiftKey ? heads.at(-1) : heads[0]) ?? 0;
+    const next = walked(event.key, places.cellOf(layer, from) ?? { row: 0, col: 0 }, lattice.rows, lattice.cols);
     if (next !== null) {
-      // A layer may have fewer heads than its neighbour, or none at all.
-      const most = (picture.headsPerLayer[next.col] ?? 0) - 1;
-      const how = event.shiftKey && next.col === layer ? "upTo" : "alone";
-      if (most >= 0) props.onChoose(next.col, Math.min(next.row, most), how);
+      const head = places.nearest(next);
+      const how = event.shiftKey && head?.[0] === layer ? (order === null ? "upTo" : "toggle") : "alone";
+      if (head !== null) props.onChoose(...head, how);
     } else if (event.key === "Escape") props.onRelease();
     else return;
     event.preventDefault();
   };
 
   const styleOf = (cell: Cell): CSSProperties => {
-    const box = boxOf(lattice, cell);
+    const box = placeOf(cell);
     return { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px` };
+  };
+  const frame = (kind: string, at: number, head: number): JSX.Element | null => {
+    const cell = places.cellOf(at, head);
+    return cell && <i key={`${kind}${at}.${head}`} class={kind} style={styleOf(cell)} />;
   };
   const columnOf = (col: number): CSSProperties => {
     const box = boxOf(lattice, { row: 0, col });
@@ -197,62 +199,67 @@ export function AttentionHeads(props: HeadsProps): JSX.Element {
     const free = fits.filter((index) => chosen.every((other) => Math.abs(other - index) * pitch >= needed));
     return [...free, ...chosen.filter((index) => index < count)];
   };
+  const number = (kind: string, said: number | string, isChosen: boolean, style: CSSProperties): JSX.Element => (
+    <span key={kind + said} class={`explorer-number is-${kind}${isChosen ? " is-chosen" : ""}`} style={style}>
+      {said}
+    </span>
+  );
   const digits = String(Math.max(picture.layers, picture.heads) - 1).length;
   return (
     <div
       ref={plane}
       class="explorer-heads"
-      style={{ width: `${layout.width}px`, height: `${layout.height}px` }}
+      style={{ width: `${places.width}px`, height: `${places.height}px` }}
       role="grid"
       tabIndex={0}
       aria-label={words.grid(picture.layers, picture.heads)}
       aria-multiselectable="true"
-      aria-rowcount={picture.heads}
-      aria-colcount={picture.layers}
+      aria-rowcount={lattice.rows}
+      aria-colcount={lattice.cols}
       aria-activedescendant={cellId}
       onPointerMove={look}
       onPointerLeave={leave}
       onBlur={leave}
       onClick={(event) => {
-        const cell = headUnder(event);
-        if (cell === null) return;
-        const how = event.shiftKey ? "upTo" : event.ctrlKey || event.metaKey ? "toggle" : "alone";
-        props.onChoose(cell.col, cell.row, how);
+        const cell = cellUnder(event);
+        const head = cell && places.headAt(cell);
+        if (head === null) return;
+        const joins = event.ctrlKey || event.metaKey || (event.shiftKey && order !== null);
+        props.onChoose(...head, joins ? "toggle" : event.shiftKey ? "upTo" : "alone");
       }}
       onKeyDown={onKeyDown}
     >
       <canvas ref={canvas} aria-hidden="true" style={{ left: `${lattice.left}px` }} />
       <div aria-hidden="true">
-        {numbers(picture.heads, lattice.pitchY, 12, heads).map((head) => (
-          <span
-            key={`head${head}`}
-            class={`explorer-number is-head${heads.includes(head) ? " is-chosen" : ""}`}
-            style={{ top: `${(head + 0.5) * lattice.pitchY - lattice.gap / 2}px` }}
-          >
-            {head}
-          </span>
-        ))}
-        {numbers(picture.layers, lattice.pitchX, 7 * digits + 4, [layer]).map((index) => (
-          <span
-            key={`layer${index}`}
-            class={`explorer-number is-layer${index === layer ? " is-chosen" : ""}`}
-            style={{ left: `${lattice.left + (index + 0.5) * lattice.pitchX - lattice.gap / 2}px` }}
-          >
-            {index}
-          </span>
-        ))}
-        {picture.headsPerLayer.map((count, index) =>
-          count === 0 ? <i key={`absent${index}`} class="explorer-absent" style={columnOf(index)} /> : null,
+        {order === null ? (
+          <>
+            {numbers(picture.heads, lattice.pitchY, 12, heads).map((head) =>
+              number("head", head, heads.includes(head), { top: `${(head + 0.5) * lattice.pitchY - lattice.gap / 2}px` }),
+            )}
+            {numbers(picture.layers, lattice.pitchX, 7 * digits + 4, [layer]).map((index) =>
+              number("layer", index, index === layer, {
+                left: `${lattice.left + (index + 0.5) * lattice.pitchX - lattice.gap / 2}px`,
+              }),
+            )}
+            {picture.headsPerLayer.map((count, index) =>
+              count === 0 ? <i key={`absent${index}`} class="explorer-absent" style={columnOf(index)} /> : null,
+            )}
+          </>
+        ) : (
+          places.heads.map(([at, head]) => {
+            const { left, top, width, height } = placeOf(places.cellOf(at, head) as Cell);
+            const style = { left: `${left}px`, top: `${top + height}px`, width: `${width}px` };
+            return number("name", `${at}.${head}`, at === layer && heads.includes(head), style);
+          })
+        )}
+        {places.heads.map(([at, head]) =>
+          picture.notNumbers.has(`${at}.${head}`) ? frame("explorer-absent is-broken", at, head) : null,
         )}
         {picture.headsPerLayer.map((_, index) =>
-          props.edited(index).map((head) => (
-            <i key={`edited${index}/${head}`} class="explorer-frame is-edited" style={styleOf({ row: head, col: index })} />
-          )),
+          props.edited(index).map((head) => frame("explorer-frame is-edited", index, head)),
         )}
         {hover.value !== null && <i class="explorer-frame is-hovered" style={styleOf(hover.value)} />}
-        {heads.map((head) => (
-          <i key={head} class="explorer-frame is-chosen" style={styleOf({ row: head, col: layer })} />
-        ))}
+        {heads.map((head) => frame("explorer-frame is-chosen", layer, head))}
       </div>
       <div role="row" aria-rowindex={(heads[0] ?? 0) + 1} class="explorer-hidden">
         <div id={cellId} role="gridcell" aria-colindex={layer + 1} aria-selected="true">

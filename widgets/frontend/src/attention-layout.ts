@@ -112,6 +112,18 @@ export function layoutHeads(layers: number, heads: number, width: number, ratio:
   return { lattice, width: NUMBERS_X + layers * pitchX, height: heads * pitchY + NUMBERS_Y };
 }
 
+const NAME_HEIGHT = 14;
+
+/** Lays out so many thumbnails in rows that fill `width` CSS pixels, each with room for its name below. */
+export function layoutOrdered(count: number, width: number, ratio: number): HeadsLayout & { named: number } {
+  const { width: wide, height: high } = LARGEST_THUMBNAIL;
+  const cols = Math.max(1, Math.floor(width / wide));
+  const rows = Math.ceil(count / cols);
+  const pitchY = high + NAME_HEIGHT;
+  const lattice = { left: 0, top: 0, rows, cols, pitchX: wide, pitchY, gap: snapped(3, ratio) };
+  return { lattice, width: cols * wide, height: rows * pitchY, named: NAME_HEIGHT };
+}
+
 /** The room a list of weights needs beside the map, in CSS pixels. */
 export const LIST_WIDTH = 184;
 export const LIST_GAP = 24;

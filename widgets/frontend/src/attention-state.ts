@@ -43,6 +43,8 @@ export interface AttentionView extends View {
   sinks: boolean[];
   grid: WireArray;
   grid_max_error: number;
+  /** Heads that hold weights that are not numbers, as [layer, head]. */
+  not_numbers: [number, number][];
   queries_sampled: number | null;
   positions: number;
   queries: number;
@@ -79,7 +81,7 @@ export interface Matrix {
   not_numbers: number;
 }
 
-export type Mode = "matrix" | "text" | "lines" | "neuron" | "pictures";
+export type Mode = "matrix" | "text" | "heads" | "lines" | "neuron" | "pictures";
 export type Combine = "mean" | "max";
 export type Scale = "linear" | "log";
 export type Reach = "one" | "map" | "row";
@@ -98,6 +100,9 @@ export interface State extends CommonState {
   reach: Reach;
   direction: Direction;
   hide_sink: boolean;
+  order: { thumbnails?: boolean };
+  /** The heads in their order; empty where they stand by layer, or until they are known. */
+  ranked: { measure?: string; heads?: [number, number][] };
 }
 
 /** A decoded {@link AttentionView}. */
@@ -123,6 +128,8 @@ export interface Picture {
   rows: number;
   cols: number;
   sampled: number | null;
+  /** The heads, each as `layer.head`, that hold weights that are not numbers. */
+  notNumbers: ReadonlySet<string>;
 }
 
 /** The map that is shown large: all of the chosen heads' weights, or a part. */
@@ -200,6 +207,7 @@ export function readView(view: AttentionView): Picture {
     rows,
     cols,
     sampled: view.queries_sampled ?? null,
+    notNumbers: new Set((view.not_numbers ?? []).map((head) => head.join("."))),
   };
 }
 
@@ -212,6 +220,11 @@ export function chosenHeads(selection: Partial<Selection>, picture: Picture): { 
   const within = (selection.heads ?? []).map((head) => Math.max(0, Math.min(most, head)));
   const heads = [...new Set(within)];
   return { layer, heads: heads.length > 0 ? heads : [0] };
+}
+
+/** The order of the thumbnails, of heads that the picture has; `null` where they stand by layer. */
+export function orderOf(ranked: State["ranked"] | null | undefined, picture: Picture): [number, number][] | null {
+  return ranked?.heads?.filter(([layer, head]) => head < (picture.headsPerLayer[layer] ?? 0)) ?? null;
 }
 
 /** One head's thumbnail. */

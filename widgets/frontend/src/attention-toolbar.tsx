@@ -5,7 +5,7 @@ import { type Region, isWhole, whole, zoomed } from "./attention-region";
 import type { Mode, Picture, Selection, State } from "./attention-state";
 import { attentionWords, useModel, useWords } from "./shared";
 
-export const MODES: readonly Mode[] = ["matrix", "text", "lines", "neuron", "pictures"];
+export const MODES: readonly Mode[] = ["matrix", "text", "heads", "lines", "neuron", "pictures"];
 // What the panel draws itself; the others are widgets of their own.
 export const OWN: readonly Mode[] = ["matrix", "text"];
 const STEP = 1.5;

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useRef } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { ActOnHeads, editedHeads } from "./attention-act";
 import { type Coloring, entryOf, isFirstToken, largestInRow, limitOf } from "./attention-colors";
 import { AttentionHeads } from "./attention-heads";
@@ -22,6 +22,7 @@ import {
   firstShare,
   headsName,
   hiddenBy,
+  orderOf,
   sinkShare,
   unevenRows,
 } from "./attention-state";
@@ -41,6 +42,7 @@ import {
   type Words,
   attentionWords,
   blockOf,
+  measureNames,
   mountPanel,
   sharedWords,
   swatch,
@@ -105,6 +107,8 @@ function AttentionPanel(): JSX.Element {
   const coloring: Coloring = { scale, reach, limit: all === null ? 1 : limitOf(all, reach, hideSink) };
   const chosen = map === null ? "" : headsName(words, map);
   const beside = map !== null && all !== null && listBeside(all.rows, all.cols, size.value.width);
+  const ranked = model.trait("ranked").value;
+  const order = useMemo(() => picture && orderOf(ranked, picture), [picture, ranked]);
   const sinks = picture !== null && map !== null && picture.sinks[map.layer] === true;
 
   return (
@@ -199,7 +203,7 @@ function AttentionPanel(): JSX.Element {
             )}
             <div class="explorer-heads-head">
               <h3 class="explorer-caption">
-                {words.heads} <span>{headCount(picture, words)}</span>
+                {words.heads} <HeadsSaid picture={picture} order={order} measure={ranked?.measure ?? ""} />
               </h3>
               <ActOnHeads picture={picture} layer={map.layer} heads={map.heads} />
             </div>
@@ -211,6 +215,7 @@ function AttentionPanel(): JSX.Element {
               heads={map.heads}
               hideFirst={hideSink}
               scale={scale}
+              order={order}
               edited={(layer) => editedHeads(model.trait("edits").value ?? [], picture, layer)}
               onChoose={chooseHead}
               onRelease={release}
@@ -298,6 +303,29 @@ function stripOf(facts: StripFacts): Partial<TokenStripProps> {
     },
     onRelease: facts.release,
   };
+}
+
+/** How many heads there are, or in which order they stand and the way back. */
+function HeadsSaid(props: { picture: Picture; order: readonly unknown[] | null; measure: string }): JSX.Element {
+  const { picture, order, measure } = props;
+  const model = useModel<State>();
+  const words = useWords(attentionWords);
+  const name = useWords(measureNames).names[measure] ?? measure;
+  if (order === null) return <span>{headCount(picture, words)}</span>;
+  const all = picture.headsPerLayer.reduce((sum, heads) => sum + heads, 0);
+  return (
+    <>
+      <span role="status">{words.inOrder(name, order.length, all)}</span>{" "}
+      <button
+        type="button"
+        class="explorer-button"
+        disabled={!model.connected.value}
+        onClick={() => model.write({ order: { ...model.trait("order").peek(), thumbnails: false } })}
+      >
+        {words.byLayer}
+      </button>
+    </>
+  );
 }
 
 function headCount(picture: Picture, words: AttentionWords): string {

@@ -282,6 +282,59 @@ describe("acting on heads", () => {
   });
 });
 
+describe("heads in an order", () => {
+  const ordered = { order: { thumbnails: true }, ranked: { request: 1, measure: "previous", heads: [[3, 1], [0, 0], [1, 2]] } };
+
+  it("stand one after the other with their names, and arrows walk them", async () => {
+    const model = await mount({ ...state(), ...ordered });
+    const named = [...heads().querySelectorAll(".is-name")].map((one) => one.textContent);
+    expect(named).toEqual(["3.1", "0.0", "1.2"]);
+    expect(el.querySelector(".explorer-caption [role=status]")?.textContent).toBe("by previous token: 3 of 11 heads");
+    press(heads(), "ArrowLeft");
+    expect(model.saves[0]).toMatchObject({ selection: { layer: 0, heads: [0] } });
+    press(heads(), "End");
+    expect(model.saves[1]).toMatchObject({ selection: { layer: 1, heads: [2] } });
+  });
+
+  it("go back to layers", async () => {
+    const model = await mount({ ...state(), ...ordered });
+    [...el.querySelectorAll<HTMLElement>("button")].find((one) => one.textContent === "back to layers")?.click();
+    expect(model.saves[0]).toEqual({ order: { thumbnails: false } });
+  });
+
+  it("say that none is left, and are hatched where their weights are not numbers", async () => {
+    await mount({ ...state(), order: { thumbnails: true }, ranked: { measure: "previous", heads: [] } });
+    expect(words()).toContain("by previous token: 0 of 11 heads");
+    view.abort();
+    view = new AbortController();
+    el.replaceChildren();
+    const traits = state();
+    await mount({ ...traits, view: { ...(traits["view"] as object), not_numbers: [[1, 2]] } });
+    expect(heads().querySelectorAll(".is-broken")).toHaveLength(1);
+  });
+});
+
+describe("patching heads", () => {
+  const button = (): HTMLButtonElement =>
+    [...el.querySelectorAll("button")].find((one) => one.textContent === "patch") as HTMLButtonElement;
+
+  it("asks Python, once something is pinned, and takes the edit back by its number", async () => {
+    const model = await mount(state());
+    expect(button().disabled).toBe(true);
+    model.arrive("pinned", { text: "Other", edits: [], settings: {}, tokens: [], pictures: {} });
+    await settled();
+    button().click();
+    expect(model.sent).toEqual([{ type: "patch", layer: 1, heads: [2] }]);
+    const acts = { kind: "Patch", site: "layers.1.attn.z", heads: [2] };
+    model.arrive("edits", [{ number: 0, label: "Patch(…)", edit: null, acts }]);
+    await settled();
+    expect(button().getAttribute("aria-pressed")).toBe("true");
+    expect(heads().querySelectorAll(".is-edited")).toHaveLength(1);
+    button().click();
+    expect(model.saves[0]).toEqual({ edits: [] });
+  });
+});
+
 describe("zooming", () => {
   it("shows a part with its own labels, and the whole again", async () => {
     const texts = Array.from({ length: 12 }, (_, index) => `t${index}`);

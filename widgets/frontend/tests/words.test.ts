@@ -20,6 +20,7 @@ const WITHOUT_LANGUAGE = new Set([
   "sampling.whole",
   "attribution.ready",
   "attribution.of",
+  "measures.at",
 ]);
 /** What they name is Chinese, or stands in quotes; of all others it is numbers or Latin letters. */
 const OF_WORDS = new Set([
@@ -28,6 +29,15 @@ const OF_WORDS = new Set([
   "sampling.lengthMustBe",
   "attribution.both",
   "attribution.untilThen",
+  "attention.headNaN",
+  "attention.inOrder",
+  "measures.map",
+  "measures.leftOut",
+  "measures.noneKept",
+  "measures.noValues",
+  "measures.sortBy",
+  "measures.likeThis",
+  "measures.alikeTo",
 ]);
 /** Notes whose values say which of a few things is meant, and are worded themselves. */
 const NAMES_A_KIND = new Set(["baseline", "prompt_too_long", "saved_is_fixed"]);

@@ -11,6 +11,8 @@ export interface WireEdit {
   number: number;
   label: string;
   edit: Record<string, unknown> | null;
+  /** What it changes, also where it has no plain values. */
+  acts?: { kind: string; site: string; heads: number[] | null };
 }
 
 /** What was pinned, to be shown beside what is shown now; see `Pinned` in Python. */

@@ -30,7 +30,7 @@ export type { KeyHelp } from "./keys";
 export { Legend, type LegendProps } from "./legend";
 export { type HostModel, PanelModel, signalOf, write } from "./model";
 export { type PanelModule, mountPanel } from "./mount";
-export { type Column, NumberTable } from "./numbers";
+export { type Column, NumberTable, Turn, pageOf } from "./numbers";
 export { Panel, type PanelProps } from "./panel";
 export { usePinned } from "./pinned";
 export { Prompt } from "./prompt";
@@ -52,6 +52,8 @@ export {
   attributionWords,
   languageOf,
   linesWords,
+  measureNames,
+  measuresWords,
   neuronWords,
   noteWords,
   picturesWords,

@@ -114,7 +114,7 @@ function Pages({ caption, lead, columns, rows, at = {} }: NumberTableProps): JSX
   );
 }
 
-interface TurnProps {
+export interface TurnProps {
   page: { first: number; last: number };
   count: number;
   size: number;
@@ -125,7 +125,7 @@ interface TurnProps {
 }
 
 /** Buttons to the pages before and after; nothing where all fits on one. */
-function Turn({ page, count, size, says, back, on, onTurn }: TurnProps): JSX.Element | null {
+export function Turn({ page, count, size, says, back, on, onTurn }: TurnProps): JSX.Element | null {
   if (count <= size) return null;
   // Buttons at an end stay reachable: whoever turned to the last page keeps the keyboard's place.
   const button = (name: string, sign: string, to: number, ends: boolean): JSX.Element => (

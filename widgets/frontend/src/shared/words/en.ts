@@ -108,7 +108,7 @@ export const attention = {
   mapAsTable: (rows: number, cols: number) => `the map as a table (${whole(rows)} × ${whole(cols)})`,
   queryByKey: "query \\ key",
   view: "View",
-  modes: { matrix: "Matrix", text: "Text", lines: "Lines", neuron: "Neurons", pictures: "Pictures" },
+  modes: { matrix: "Matrix", text: "Text", heads: "What heads do", lines: "Lines", neuron: "Neurons", pictures: "Pictures" },
   viewLater: "The view is on its way.",
   viewFailed: "The view could not be drawn.",
   whichAttention: "Which attention",
@@ -142,6 +142,123 @@ export const attention = {
   act: (heads: string) => `Change what ${heads} does`,
   ablate: "ablate",
   scaleBy: "scale ×",
+  patch: "patch",
+  patchFrom: (text: string) => `With what they did in the pinned text: ${text}`,
+  pinFirst: "Pin a text first: exploration.pin()",
+  headNaN: (head: string) => `${head} has weights that are not numbers`,
+  inOrder: (measure: string, shown: number, all: number) => `by ${measure}: ${whole(shown)} of ${whole(all)} heads`,
+  byLayer: "back to layers",
+};
+
+/** What the columns of a head's numbers are called. */
+export const measureNames = {
+  names: {
+    previous: "previous token",
+    duplicate: "duplicate token",
+    induction: "induction",
+    first: "first token",
+    sink: "learned sink",
+    self: "own position",
+    entropy: "entropy",
+    distance: "mean distance",
+    separators: "separators",
+    probe_duplicate: "duplicate token, probe",
+    probe_induction: "induction, probe",
+  } as Record<string, string>,
+};
+
+export const measures = {
+  title: "What heads do",
+  which: "Measure",
+  here: "In this prompt",
+  probe: "On random tokens said twice",
+  least: "at least",
+  count: "first",
+  largest: "largest first",
+  smallest: "smallest first",
+  thumbnails: "sort the thumbnails",
+  why: "The thumbnails below then stand in this order, those that pass the filter alone",
+  /** Definition, unit and source, word for word as the engine has them. */
+  means: {
+    previous: [
+      "The weight on the position before the query's.",
+      "share of a row's weight",
+      "Voita et al. 2019, Analyzing Multi-Head Self-Attention",
+    ],
+    duplicate: [
+      "The weight on other positions that hold the query's token (earlier ones, in a causal head). Mean over queries that have one; special tokens count as no repetition.",
+      "share of a row's weight",
+      "Wang et al. 2022, Interpretability in the Wild",
+    ],
+    induction: [
+      "The weight on positions right after another one that holds the query's token (before the query, in a causal head), the query's own left out: prefix matching. Mean over queries that have one; special tokens count as no repetition.",
+      "share of a row's weight",
+      "Olsson et al. 2022, In-context Learning and Induction Heads",
+    ],
+    first: [
+      "The weight on position 0, which heads use to rest on.",
+      "share of a row's weight",
+      "Xiao et al. 2023, Efficient Streaming Language Models with Attention Sinks",
+    ],
+    sink: [
+      "What the weights of a row lack to one, which the head's learned sink took.",
+      "share of a row's weight",
+      "OpenAI 2025, gpt-oss model card",
+    ],
+    self: [
+      "The weight on the query's own position.",
+      "share of a row's weight",
+      "Clark et al. 2019, What Does BERT Look At?",
+    ],
+    entropy: [
+      "Minus the sum of weight x ln(weight) over the keys; a learned sink's share counts as one more key.",
+      "nats",
+      "Clark et al. 2019, What Does BERT Look At?",
+    ],
+    distance: [
+      "The mean of |query - key| by weight, weights of a row taken relative to their sum; rows without weight are left out.",
+      "tokens",
+      "Vig and Belinkov 2019, Analyzing the Structure of Attention",
+    ],
+    separators: [
+      "The weight on positions from 1 on whose tokens are special ones, or nothing but punctuation and line breaks.",
+      "share of a row's weight",
+      "Clark et al. 2019, What Does BERT Look At?",
+    ],
+  } as Record<string, readonly [definition: string, unit: string, source: string]>,
+  meansOf: (rows: number, all: number) =>
+    rows < all ? `mean over ${whole(rows)} of ${whole(all)} rows, each exact` : `mean over ${whole(rows)} rows`,
+  ofProbe: (texts: number) => `mean over ${whole(texts)} texts of random tokens, each said twice`,
+  pending: "the probe of repeated tokens is being run",
+  unedited: "the probe runs without the edits: they are made for this text alone",
+  noProbe: (why: string) => `no probe of repeated tokens: ${why}`,
+  head: (layer: number, head: number) => `layer ${layer} · head ${head}`,
+  map: (measure: string) => `${measure} of all heads`,
+  at: (head: string, measure: string, value: string) => `${head}: ${measure} ${value}`,
+  nothing: "no row counts",
+  leftOut: (head: string, measure: string, value: string) => `${head} is filtered out: ${measure} ${value}`,
+  kept: (count: number, all: number) => `${whole(count)} of ${whole(all)} heads`,
+  noneRepeats: "No token of this prompt repeats itself, so there is no row to measure. The probe has rows for every head.",
+  noneKept: (measure: string, least: string, most: string) =>
+    `No head has a value of at least ${least} for ${measure}; the largest is ${most}.`,
+  noValues: (measure: string) => `There are no values of ${measure} yet.`,
+  absent: (layer: number) => `layer ${layer} has no such attention`,
+  headColumn: "head",
+  table: "Measures of all heads",
+  sortBy: (measure: string) => `Sort by ${measure}`,
+  likeThis: (head: string) => `Heads like ${head}`,
+  alikeBy: { weights: "by what they attend to here", measures: "by these measures" } as Record<string, string>,
+  alikeMeans: {
+    weights: "Distance: the share of weight that would have to move to make both heads' rows equal, mean over rows; 0 is the same.",
+    measures: "Distance: root mean square of the differences, each measure in standard deviations over all heads; 0 is the same.",
+  } as Record<string, string>,
+  alikeTo: (head: string) => `Most like ${head}, nearest first`,
+  none: "hide",
+  keys: [
+    ["← → ↑ ↓", "walk the heads of the map"],
+    ["Tab", "to the columns and rows of the table"],
+    ["Enter", "sort by a column, choose a head"],
+  ] as readonly KeyHelp[],
 };
 
 export const lines = {
