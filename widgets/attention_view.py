@@ -1,8 +1,8 @@
-"""What stands inside the attention panel when it is chosen there: a picture of its own, whose code is sent only then."""
+"""What stands inside the attention panel when it is chosen there: a picture of its own, sent only then."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 
@@ -14,6 +14,9 @@ from widgets import wire
 from widgets.connection import guarded
 from widgets.exploration import Exploration
 from widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from widgets.attention import AttentionPanel
 
 
 class AttentionView(Panel):
@@ -29,14 +32,26 @@ class AttentionView(Panel):
     _chosen_by: tuple[str, ...] = ("layer", "heads", "stack", "kind")
 
     inside = traitlets.Bool(True).tag(sync=True)
+    keeper: AttentionPanel | None
 
-    def __init__(self, exploration: Exploration, **traits: Any) -> None:
+    def __init__(self, exploration: Exploration, keeper: AttentionPanel | None = None, **traits: Any) -> None:
+        self.keeper = keeper
         super().__init__(exploration, embedded=True, still=False, **traits)
+
+    def read(self) -> Trace:
+        """What the attention panel around it shows: the trace of the prompt, or of what was written on from it.
+
+        Raises:
+            Refused: the model cannot read the text, or an edit cannot be made.
+        """
+        return self.exploration.trace() if self.keeper is None else self.keeper.read()
 
     @traitlets.observe("selection")
     @guarded
     def _chosen(self, change: Any) -> None:
-        if self._ready and any(getattr(change["old"], name) != getattr(change["new"], name) for name in self._chosen_by):
+        if self._ready and any(
+            getattr(change["old"], name) != getattr(change["new"], name) for name in self._chosen_by
+        ):
             self._request()
 
     def _heads(self, trace: Trace) -> tuple[Stack, int, list[int], AttentionRows]:

@@ -27,6 +27,8 @@ STATE = (
     "settings",
 )
 SHARED = (*STATE, "hover", "language")
+# What a pass is given.
+PASSES = ("text", "special_tokens", "edits")
 
 
 class Shared(traitlets.HasTraits):
