@@ -157,15 +157,11 @@ class AttentionPanel(Panel):
             self._read_again()
 
     def read(self) -> Trace:
-        """What is shown: the trace of the prompt, or of what was written on from it up to the chosen step.
-
-        Raises:
-            Refused: the model cannot read the text, or an edit cannot be made.
-        """
+        """The pass over the prompt, or what was recorded as it was written on from, up to the chosen step."""
         written = self.exploration.written
         if self.with_written and written is not None and not written.unrecorded:
             return written.trace(self.step)
-        return self.exploration.trace()
+        return super().read()
 
     def _read_again(self) -> None:
         self._request()

@@ -39,12 +39,8 @@ class AttentionView(Panel):
         super().__init__(exploration, embedded=True, still=False, **traits)
 
     def read(self) -> Trace:
-        """What the attention panel around it shows: the trace of the prompt, or of what was written on from it.
-
-        Raises:
-            Refused: the model cannot read the text, or an edit cannot be made.
-        """
-        return self.exploration.trace() if self.keeper is None else self.keeper.read()
+        """The pass that the attention panel around it shows."""
+        return super().read() if self.keeper is None else self.keeper.read()
 
     @traitlets.observe("selection")
     @guarded

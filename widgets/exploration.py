@@ -118,13 +118,22 @@ class Exploration(Shared, Connected):
             known = self._tokens = (wanted, tokens)
         return known[1]
 
+    @property
+    def decoder_tokens(self) -> Tokens | None:
+        """The decoder's text as the decoder is given it, with its first token; None where the model has no decoder.
+
+        Raises:
+            Refused: the model cannot read it.
+        """
+        return self.source.decoder_tokens(self.decoder)
+
     def trace(self) -> Trace:
         """What one pass over the text, under the edits, records; run once, however many ask.
 
         Raises:
             Refused: the model cannot read the text, or an edit cannot be made.
         """
-        return self.source.trace(self.tokens, self.edits)
+        return self.source.trace(self.tokens, self.edits, self.decoder_tokens)
 
     def undo(self) -> None:
         """Goes back to the state before the last step; typing without a pause is one step."""
@@ -247,6 +256,9 @@ class Exploration(Shared, Connected):
     def _changed(self, change: Any) -> None:
         if not self._ready:
             return
+        if change["name"] == "decoder" and self.decoder is None and "decoder" in self.source.begins:
+            self.decoder = ""  # traitlets lets None pass unchecked
+            return
         if change["name"] in STATE:
             self._step(change["name"])
         if change["name"] in PASSES:
@@ -305,12 +317,12 @@ class Exploration(Shared, Connected):
             if replaced or text != self._replaced[0]:  # panels have what was replaced checked once more
                 self._replaced = (text, replaced)
             return self.source.checked(name, text)
-        if name in ("messages", "edits", "special_tokens"):
+        if name in ("messages", "decoder", "edits", "special_tokens"):
             return self.source.checked(name, value)
         if name in ("target", "against") and value is not None:
             return self.source.token_id(value, name)
         if name == "position":
-            return as_position(name, value, self.source.length(self.text))
+            return as_position(name, value, *self._side(decoding=self.decoder is not None))
         if name == "selection":
             self._check_selection(value)
         elif name == "settings":
@@ -332,9 +344,16 @@ class Exploration(Shared, Connected):
         heads = 0 if attention is None else attention.heads
         if chosen.heads is not None and heads and max(chosen.heads) >= heads:
             raise Refused(f"heads={chosen.heads} are out of range: layer {chosen.layer} has heads 0 to {heads - 1}.")
-        length, more = self.source.length(self.text), 0 if self.written is None else len(self.written) - 1
-        for name in ("query", "key"):
-            as_position(name, getattr(chosen, name), None if length is None else length + more)
+        decoding = self.decoder is not None and stack.name == "decoder"
+        more = 0 if self.written is None else len(self.written) - 1
+        for name, decoded in (("query", decoding), ("key", decoding and chosen.kind == "attn")):
+            length, of = self._side(decoding=decoded)
+            as_position(name, getattr(chosen, name), None if length is None else length + more, of)
+
+    def _side(self, *, decoding: bool) -> tuple[int | None, str]:
+        """How many positions the prompt or the decoder's text has, as far as that is known, and what it is called."""
+        prompt, decoder = self.source.lengths(self.text, self.decoder)
+        return (decoder, "the decoder's text") if decoding else (prompt, "the prompt")
 
     def __repr__(self) -> str:
         plain: dict[str, Any] = self.trait_defaults()

@@ -185,6 +185,14 @@ class Panel(Leaving, Shared, Connected):
             return self._pinned_as, self._shown(), self.view
         return None
 
+    def read(self) -> Trace:
+        """The pass that is shown.
+
+        Raises:
+            Refused: the model cannot read the text, or an edit cannot be made.
+        """
+        return self.exploration.trace()
+
     def written_changed(self, old: Written | None, new: Written | None) -> None:
         """Called when the model has written on from the text, and when that is let go of."""
 

@@ -96,7 +96,7 @@ class SamplingPanel(Panel):
 
     def _draw(self, _job: Job, number: int) -> None:
         trace = self.exploration.trace()
-        tokens = trace.tokens
+        tokens = (trace.decoder or trace.batch)[0]  # what is continued
         tokenizer = self.exploration.source.facts.tokenizer
         self._row = row = trace.next_token(-1 if self.position is None else self.position)
         prompt = torch.tensor(sorted(set(tokens.ids)))
@@ -106,8 +106,9 @@ class SamplingPanel(Panel):
         self._publish(
             view={
                 "request": number,
-                "tokens": wire.tokens(tokens),
-                "notes": self._notes(tokens),
+                "tokens": wire.tokens(trace.tokens),
+                "decoder_tokens": wire.tokens(tokens) if trace.decoder else None,
+                "notes": self._notes(trace.tokens),
                 "prompt_ids": wire.array(prompt),
                 "logits": wire.array(row.logits),
                 "label_ids": wire.array(ids),
@@ -123,7 +124,8 @@ class SamplingPanel(Panel):
 
         table = self._table().head(_PRINTED)
         settings = ", ".join(f"{name} {value:g}" for name, value in self.settings.items() if value is not None)
-        title = f"Next token after {self.exploration.tokens[-1].text!r}"
+        tokens = self.exploration.decoder_tokens or self.exploration.tokens
+        title = f"Next token after {tokens[-1].text!r}"
         columns = (table[name].tolist() for name in ("probability_before", "probability", "token"))
         return drawings.share_bars(width, *columns, title), settings
 

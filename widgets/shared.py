@@ -18,6 +18,7 @@ STATE = (
     "text",
     "special_tokens",
     "messages",
+    "decoder",
     "edits",
     "target",
     "against",
@@ -28,7 +29,7 @@ STATE = (
 )
 SHARED = (*STATE, "hover", "language")
 # What a pass is given.
-PASSES = ("text", "special_tokens", "edits")
+PASSES = ("text", "special_tokens", "decoder", "edits")
 
 
 class Shared(traitlets.HasTraits):
@@ -40,6 +41,7 @@ class Shared(traitlets.HasTraits):
             text has them, as a chat template writes it.
         messages: the conversation that `text` was written from, through the tokenizer's template; None for a plain
             text, and again once the text is edited.
+        decoder: the decoder's text of an encoder-decoder; empty for its first token alone, None for other models.
         edits: how every pass is changed, see `explorer.edits`.
         target: id of the token that is asked about; None for the likeliest.
         against: id of a token it is compared with, or None.
@@ -54,6 +56,7 @@ class Shared(traitlets.HasTraits):
     text = traitlets.Unicode(DEFAULT_TEXT).tag(sync=True)
     special_tokens = traitlets.Bool(True).tag(sync=True)
     messages = traitlets.List(traitlets.Dict(), None, allow_none=True).tag(sync=True)
+    decoder = traitlets.Unicode(None, allow_none=True).tag(sync=True)
     edits = traitlets.Any(()).tag(
         sync=True,
         to_json=lambda value, _widget: to_wire(value),
@@ -107,8 +110,8 @@ def as_settings(value: Any) -> dict[str, Any]:
     return (value if isinstance(value, Sampling) else Sampling.from_dict(value)).to_dict()
 
 
-def as_position(name: str, value: int | None, length: int | None) -> int | None:
-    """A position that the prompt has, as far as its length is known.
+def as_position(name: str, value: int | None, length: int | None, of: str = "the prompt") -> int | None:
+    """A position that a text has, as far as its length is known.
 
     Raises:
         Refused: it has none such.
@@ -118,7 +121,7 @@ def as_position(name: str, value: int | None, length: int | None) -> int | None:
     if value < 0:
         raise Refused(f"{name}={value} is no position; use a whole number from 0, or None.")
     if length is not None and value >= length:
-        raise Refused(f"{name}={value} is out of range: the prompt has positions 0 to {length - 1}.")
+        raise Refused(f"{name}={value} is out of range: {of} has positions 0 to {length - 1}.")
     return value
 
 

@@ -277,6 +277,7 @@ def test_any_walk_leaves_panels_and_state_alike(sample: explorer.Model, walk: li
         "text": "a b c",
         "special_tokens": False,
         "messages": [{"role": "user", "content": "hi"}],
+        "decoder": None,
         "edits": (Ablate("layers.1.mlp_out"),),
         "target": 9,
         "against": 11,

@@ -98,6 +98,9 @@ export interface State extends CommonState {
   reach: Reach;
   direction: Direction;
   hide_sink: boolean;
+  /** Whether what was written on from the prompt is shown with it, and as of which step; `null` for the newest. */
+  with_written: boolean;
+  step: number | null;
 }
 
 /** A decoded {@link AttentionView}. */

@@ -29,6 +29,7 @@ import { AttentionTable } from "./attention-table";
 import { AttentionText } from "./attention-text";
 import { AttentionToolbar, MODES, OWN } from "./attention-toolbar";
 import { AttentionWeights } from "./attention-weights";
+import { AttentionWritten } from "./attention-written";
 import {
   type Cell,
   Legend,
@@ -38,6 +39,7 @@ import {
   type Swatch,
   type Table,
   type TokenStripProps,
+  type WireToken,
   type Words,
   attentionWords,
   blockOf,
@@ -107,6 +109,16 @@ function AttentionPanel(): JSX.Element {
   const beside = map !== null && all !== null && listBeside(all.rows, all.cols, size.value.width);
   const sinks = picture !== null && map !== null && picture.sinks[map.layer] === true;
 
+  const decoding = picture === null || picture.queryTokens === picture.tokens ? null : picture.queryTokens;
+  const stripFor = (tokens: readonly WireToken[]): Partial<TokenStripProps> =>
+    picture === null || map === null || all === null
+      ? {}
+      : stripOf({
+          ...{ picture, map, all, row, at, coloring, hideSink, words, table, surface, position, chooseRow, release },
+          tokens,
+          hover: (found) => (hover.value = found),
+        });
+
   return (
     <Panel
       name="attention"
@@ -127,14 +139,8 @@ function AttentionPanel(): JSX.Element {
         )
       }
       tokens={mode === "text" ? [] : (picture?.tokens ?? [])}
-      strip={
-        picture === null || map === null || all === null
-          ? {}
-          : stripOf({
-              ...{ picture, map, all, row, at, coloring, hideSink, words, table, surface, position, chooseRow, release },
-              hover: (found) => (hover.value = found),
-            })
-      }
+      strip={picture === null ? {} : stripFor(picture.tokens)}
+      {...(decoding && mode !== "text" ? { decoder: { tokens: decoding, strip: stripFor(decoding) } } : {})}
       fault={attention.fault}
       ready={picture !== null && map !== null}
       keys={words.keys}
@@ -152,6 +158,7 @@ function AttentionPanel(): JSX.Element {
               onLook={attention.look}
               onSelect={select}
             />
+            <AttentionWritten />
             {!OWN.includes(mode) ? (
               <Inner mode={mode} />
             ) : mode === "text" && attention.asked !== null ? (
@@ -243,6 +250,7 @@ type AttentionWords = Words<typeof attentionWords>;
 
 interface StripFacts {
   picture: Picture;
+  tokens: readonly WireToken[];
   map: HeadMap;
   all: HeadMap;
   row: number;
@@ -258,11 +266,11 @@ interface StripFacts {
   release: () => void;
 }
 
-/** The prompt's tokens in the colours of the row that is asked about, as far as they are its keys. */
+/** The prompt's tokens, or the decoder's, in the colours of the row that is asked about, as far as they are its keys. */
 function stripOf(facts: StripFacts): Partial<TokenStripProps> {
-  const { picture, map, all, row, at, coloring, hideSink, words, table, position } = facts;
-  const asking = picture.queryTokens === picture.tokens;
-  const answering = picture.keyTokens === picture.tokens;
+  const { picture, tokens, map, all, row, at, coloring, hideSink, words, table, position } = facts;
+  const asking = picture.queryTokens === tokens;
+  const answering = picture.keyTokens === tokens;
   const wholeRow = blockOf(all.rowStart, map.rowStart[row] ?? 0);
   const top = coloring.reach === "row" ? largestInRow(all, wholeRow, hideSink) : coloring.limit;
   const colorOf = (index: number): Swatch | null => {

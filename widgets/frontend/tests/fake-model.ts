@@ -96,6 +96,7 @@ export function common(changes: Partial<CommonState> = {}): CommonState {
   const shared = {
     special_tokens: true,
     messages: null,
+    decoder: null,
     edits: [],
     target: null,
     against: null,
@@ -106,6 +107,7 @@ export function common(changes: Partial<CommonState> = {}): CommonState {
     can_undo: false,
     can_redo: false,
     pinned: null,
+    written: null,
   } as const;
   return { title: "", text: "a b", embedded: false, about, status, view: {}, ...shared, edits: [], ...changes };
 }

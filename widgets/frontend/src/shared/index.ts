@@ -21,7 +21,7 @@
 export { type Chip, blankMarks, chips, tokenName, visible } from "./chips";
 export * from "./codec";
 export * from "./colors";
-export type { Host, SharedState, WireEdit, WirePinned } from "./exploration";
+export type { Host, SharedState, WireEdit, WirePinned, WireWritten } from "./exploration";
 export { FaultCard, faultOf } from "./fault";
 export * from "./geometry";
 export * from "./heatmap";
