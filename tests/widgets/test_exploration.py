@@ -224,7 +224,7 @@ def test_it_links_with_ordinary_widgets(explored: Exploration) -> None:
     ipywidgets.link((explored, "text"), (area, "value"))
     area.value = "from a text area"
     assert explored.text == "from a text area"
-    ipywidgets.jslink((explored, "text"), (area, "value"))
+    linked = ipywidgets.jslink((explored, "text"), (area, "value"))
     ipywidgets.interactive_output(lambda state: told.append(state["text"]), {"state": explored})
     explored.text = "again"
     assert told[-1] == area.value == "again"
@@ -232,6 +232,7 @@ def test_it_links_with_ordinary_widgets(explored: Exploration) -> None:
     assert (explored.text, explored.target) == ("all at once", 5)
     with pytest.raises(Refused, match="txet"):
         explored.value = {"txet": ""}
+    linked.close()  # or it would name an exploration that is closed, in whatever page is written next
 
 
 def test_a_workbench_shows_panels_of_one_exploration(sample: explorer.Model) -> None:
