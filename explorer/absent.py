@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # What needs the weights; the last four can be stored in a saved trace, under these names.
 Need = Literal["passes", "new_tokens", "gradients", "logits", "patterns", "head_out", "lens"]
-_NEEDS: dict[Need, str] = {
+NEEDS: dict[Need, str] = {
     "passes": "This and all that runs a pass",
     "new_tokens": "New tokens",
     "gradients": "The gradients of attribution",
@@ -79,7 +79,7 @@ class AbsentModel:
         include = what if what in _STORED else ""
         stored = f"save it with include=[{include!r}], or " if include else ""
         sentence = (
-            f"{_NEEDS[what]} need the weights of {self.name}, and this is a saved trace without its model; {stored}"
+            f"{NEEDS[what]} need the weights of {self.name}, and this is a saved trace without its model; {stored}"
             "open it with explorer.open_trace(path, model=...)."
         )
         raise Refused(Note("needs_weights", sentence, what=what, include=include, model=self.name))

@@ -164,6 +164,7 @@ class Generation(Iterator[Step]):
         self._adapted = adapted
         self.edits = edits
         self.fired = [0] * len(edits)
+        self._fired_by: list[list[int]] = []  # the same, as it was after each pass
         self.prompt = prompt
         self.settings = settings
         self.seed = secrets.randbelow(_FRESH_SEEDS) if settings.seed is None else settings.seed
@@ -201,25 +202,32 @@ class Generation(Iterator[Step]):
         """The tokens written so far, one per step, the pieces of each character together."""
         return Tokens(self._shown, self.text)
 
-    def trace(self) -> Trace:
+    def trace(self, step: int | None = None) -> Trace:
         """A trace of what was read so far: the prompt and all that was written but its last token.
 
         It can be read after any step, also while the generation goes on, from any thread. It has the sites, shapes
         and accessors of `model.trace` of the same ids, and the same numbers to rounding; it holds what the passes of
         the generation computed and runs nothing. Later steps do not change it. Traces share their memory.
 
+        Args:
+            step: what was read when this step's token was chosen, counted from 0; None for the last step.
+
         Where rotary angles depend on the length of the text (dynamic, longrope), or a model's cache is no exact one,
         the numbers are those the generation had, as `transformers`' own `generate()` has them.
 
         Raises:
-            Refused: nothing was asked to be recorded, or no step was taken yet.
+            Refused: nothing was asked to be recorded, no step was taken yet, or not this one.
         """
         if self._growing is None:
             raise Refused(
                 "This generation recorded nothing; generate with record=True, or with the sites to keep, to read its "
                 "trace."
             )
-        trace = self._growing.trace(self.edits, self.fired)
+        taken = len(self.steps)
+        if step is not None and (isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < taken):
+            raise Refused(f"step={step!r} was not taken: {taken} steps were, counted from 0; None is the last.")
+        length, fired = (None, self.fired) if step is None else (len(self.prompt) + step, self._fired_by[step])
+        trace = self._growing.trace(self.edits, fired, length)
         trace.seed = self.seed
         return trace
 
@@ -330,6 +338,7 @@ class Generation(Iterator[Step]):
                 with in_words():
                     self._growing.take(seen, output.logits)
         self.fired = [sum(both) for both in zip(self.fired, firings.counts, strict=True)]
+        self._fired_by.append(self.fired)
         if offset == 0:
             firings.check(growing=True)
         return logits

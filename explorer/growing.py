@@ -117,10 +117,12 @@ class Growing:
             self.ids = self._pass.ids
             self._pass = Reading([], 0, 0)  # its masks are as long as the text is wide
 
-    def trace(self, edits: tuple[Edit, ...], fired: Sequence[int]) -> Trace:
-        """What was recorded so far, as a trace of the text that was read."""
+    def trace(self, edits: tuple[Edit, ...], fired: Sequence[int], length: int | None = None) -> Trace:
+        """What was recorded so far, as a trace of the text that was read, or of so many of its first positions."""
         with self._guard:
-            ids, state, last = self.ids, self._state, self._last
+            ids, state, last = self.ids[:length], self._state, self._last
+            if last is not None and len(ids) < len(self.ids):
+                last = last[:, :0]  # these are of a later position; those of this one are computed when they are read
             views = {name: rows.view(len(ids)) for name, rows in self._columns.items()}
             windowed = set(self._windowed)
         if not ids:

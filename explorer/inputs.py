@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -68,7 +68,7 @@ def prepare(model: Model, inputs: Any, decoder: Any = None, images: Any = None) 
         raise Refused(f"{model.name} reads text; give a text, token ids or chat messages.")
     written: tuple[Tokens, ...] = ()
     if getattr(config, "is_encoder_decoder", False):
-        written = _read(model, _start(config) if decoder is None else decoder, "decoder")
+        written = _read(model, "" if decoder is None else decoder, "decoder")
         if len(written) != len(tokens):
             raise Refused(f"decoder holds {len(written)} texts for {len(tokens)} inputs; give one for each.")
         arguments["decoder_input_ids"] = padded(model, [text.ids for text in written])[0]
@@ -126,6 +126,40 @@ def towers(config: Any) -> bool:
     return hasattr(config, "text_config") and hasattr(config, "vision_config") and not inside
 
 
+def decoder_tokens(model: Model, text: str | Tokens) -> Tokens:
+    """A decoder's text as the decoder is given it: after its first token, and without the token that ends a text.
+
+    So `transformers` shifts labels to the right, and so a model reads what it has written itself.
+
+    Args:
+        model: an encoder-decoder.
+        text: the text; empty for the first token alone. Tokens that were read before are checked and given back.
+
+    Raises:
+        Refused: the model's config names no first decoder token, or it cannot read the text.
+    """
+    if isinstance(text, Tokens):
+        return model.read(text)
+    start = _start(model.hf.config)
+    first = read_ids(model.tokenizer, start)
+    if not text:
+        return first
+    tokens, typed = model.read(text), model.read(text, False)
+    chosen, added = list(tokens), len(tokens) > len(typed)
+    ends = {getattr(model.tokenizer, name, None) for name in ("eos_token_id", "sep_token_id")}
+    if added and chosen[-1].id in ends:
+        chosen.pop()
+    if added and chosen and chosen[0].id == start[0]:
+        return Tokens(chosen, tokens.text, source=text, notes=tokens.notes)
+    whole = [*first, *(replace(token, group=token.group + 1) for token in chosen)]
+    model.check_ids([token.id for token in whole])
+    return Tokens(whole, tokens.text, source=text, notes=tokens.notes)
+
+
+def _text(model: Model, text: str | Tokens) -> Tokens:
+    return model.read(text)
+
+
 def _start(config: Any) -> list[int]:
     start = getattr(config, "decoder_start_token_id", None)
     if start is None:
@@ -134,8 +168,9 @@ def _start(config: Any) -> list[int]:
 
 
 def _read(model: Model, given: Any, name: str) -> tuple[Tokens, ...]:
+    read = decoder_tokens if name == "decoder" else _text
     if isinstance(given, str | Tokens):
-        return (model.read(given),)
+        return (read(model, given),)
     if isinstance(given, Tensor):
         if given.dtype not in (torch.int32, torch.int64):
             raise Refused(f"{name} is a tensor of {given.dtype}; token ids are int64.")
@@ -147,7 +182,7 @@ def _read(model: Model, given: Any, name: str) -> tuple[Tokens, ...]:
     if not given:
         raise Refused("The prompt gives no tokens. Type at least one character.")
     if all(isinstance(item, str) for item in given):
-        return tuple(model.read(text) for text in given)
+        return tuple(read(model, text) for text in given)
     if all(isinstance(item, Mapping) for item in given):
         return (_chat(model, given),)
     rows = list(given) if all(isinstance(item, Sequence) for item in given) else [list(given)]

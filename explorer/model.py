@@ -327,7 +327,8 @@ class Model:
             inputs: a text; several texts; chat messages (`[{"role": ..., "content": ...}]`, through the
                 tokenizer's template, which writes the special tokens itself); or token ids as (position,),
                 (batch, position) or lists. Plain text gets the special tokens the tokenizer adds by itself.
-            decoder: text or ids for the decoder of an encoder-decoder; its first token alone by default.
+            decoder: text or ids for the decoder of an encoder-decoder; its first token alone by default. A text is
+                given after that token and without an end, as a model reads what it has written itself; ids as they are.
             images: pixel values (batch, channel, height, width), or images for the processor. Where images stand
                 inside the text, a processor writes their places into it; with ids, which hold the places, images are
                 what the model's forward takes: pixel values, or several arguments by name.

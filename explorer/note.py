@@ -27,6 +27,7 @@ Key = Literal[
     "replaced_characters",
     "not_recorded",
     "nan_weights",
+    "nobody_looked",
     "against_is_likeliest",
     "generating",
     "integrating",

@@ -269,11 +269,11 @@ def _tried(model: Model) -> str:
     return ""
 
 
-class Taken(DynamicLayer):
+class Taken(DynamicLayer):  # type: ignore[no-untyped-call]
     """A layer of a cache whose earlier part stays in the pieces that it was recorded in, and is joined once."""
 
     def __init__(self, keys: list[Tensor], values: list[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys[0], values[0])
         self._pieces: tuple[list[Tensor], list[Tensor]] | None = (keys, values)
 

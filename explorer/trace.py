@@ -407,6 +407,8 @@ class Trace:
         if self._pass_logits is None:
             raise Refused(f"{self._model.name} has no vocabulary head, so there are no logits to read.")
         lengths = self._inputs.lengths
+        if not self._pass_logits.shape[1]:
+            return self._row_of_logits(lengths[0] - 1)[None]
         if len(set(lengths)) == 1:
             return self._pass_logits[:, -1].clone()
         return self.logits[range(len(lengths)), [length - 1 for length in lengths]]

@@ -25,11 +25,12 @@ from widgets.attention_page import all_heads
 from widgets.attention_patch import patch_of_pinned
 from widgets.attention_pictures import PicturesView
 from widgets.attention_view import AttentionView
-from widgets.connection import asset, described, guarded
+from widgets.connection import asset, checked, described, guarded
 from widgets.panel import Panel
 from widgets.selection import KINDS, Selection
 from widgets.snapshot import PageLimits
 from widgets.worker import Job
+from widgets.written import Written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +73,10 @@ class AttentionPanel(OrderedHeads):
         direction: in the text, whether the chosen token "attends" or is "attended" to.
         hide_sink: whether the first token's column, and a learned sink, are hidden. Weights stay as they are.
         order: how heads are sorted, and whether the thumbnails are; see `order_by`.
+        with_written: whether what the model wrote on from the prompt is shown with it, as far as there is something
+            (`exploration.written`). It grows while the model writes, from what its passes recorded.
+        step: which step of the writing is shown, counted from 0: what was read when its token was chosen, which is the
+            last row; None for the newest.
 
     Warning:
         Thumbnails are 8 bits deep (error at most 0.002). From 513 tokens on they are made from 64 query rows,
@@ -83,6 +88,7 @@ class AttentionPanel(OrderedHeads):
     _css = asset("attention.css")
 
     _pictures = ("head", "heads")
+    shows_written = True
 
     matrix = traitlets.Dict().tag(sync=True)
     mode = traitlets.Enum(("matrix", "text", *VIEWS), default_value="matrix").tag(sync=True)
@@ -92,6 +98,8 @@ class AttentionPanel(OrderedHeads):
     reach = traitlets.Enum(("one", "map", "row"), default_value="one").tag(sync=True)
     direction = traitlets.Enum(("attends", "attended"), default_value="attends").tag(sync=True)
     hide_sink = traitlets.Bool(False).tag(sync=True)
+    with_written = traitlets.Bool(True).tag(sync=True)
+    step = traitlets.Int(None, allow_none=True).tag(sync=True)
 
     def __init__(self, model: Any, text: str | None = None, **traits: Any) -> None:
         self._trace: Trace | None = None
@@ -114,8 +122,7 @@ class AttentionPanel(OrderedHeads):
         if kind is None:
             self.inner = {}
         else:
-            view = kind(self.exploration, title=self.title, around=f"anywidget:{self.model_id}")
-            view.stand_in(self)
+            view = kind(self.exploration, keeper=self, title=self.title)
             self.inner = {self.mode: view}
         for view in old:
             view.close()
@@ -137,6 +144,41 @@ class AttentionPanel(OrderedHeads):
     def _together_changed(self, _change: Any) -> None:
         if self._trace is not None:
             self._submit("matrix", lambda _job: self._show_matrix())
+
+    @traitlets.validate("step")
+    @checked
+    def _check_step(self, proposal: Any) -> int | None:
+        step: int | None = proposal["value"]
+        written = self.exploration.written
+        if step is not None and (written is None or not 0 <= step < len(written)):
+            there = "nothing was written" if written is None else f"steps 0 to {len(written) - 1} were written"
+            raise Refused(f"step={step} is none: {there}; None is the newest.")
+        return step
+
+    @traitlets.observe("with_written", "step")
+    @guarded
+    def _step_changed(self, _change: Any) -> None:
+        if self._ready and self.exploration.written is not None:
+            self._read_again()
+
+    def written_changed(self, old: Written | None, new: Written | None) -> None:
+        """Shows what was written as it grows; of another text the newest step."""
+        if old is None or new is None or old.generation is not new.generation:
+            self._publish(step=None)
+        if self.with_written and self.step is None and new is not None:
+            self._read_again()
+
+    def read(self) -> Trace:
+        """The pass over the prompt, or what was recorded as it was written on from, up to the chosen step."""
+        written = self.exploration.written
+        if self.with_written and written is not None and not written.unrecorded:
+            return written.trace(self.step)
+        return super().read()
+
+    def _read_again(self) -> None:
+        self._request()
+        for view in self.panels:
+            view._request()
 
     def close(self) -> None:
         """Closes the view and lets go of its trace."""
@@ -179,7 +221,7 @@ class AttentionPanel(OrderedHeads):
         facts = self.exploration.source.facts
         if not facts.anatomy.routes_attention or facts.anatomy.stack is None:
             raise Refused(f"{facts.name} has no attention to show: {facts.anatomy.missing}.")
-        trace = self.exploration.trace()
+        trace = self.read()
         choices = _choices(trace)
         chosen = self.selection
         name = chosen_stack(chosen.stack, trace.anatomy).name

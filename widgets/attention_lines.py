@@ -60,7 +60,7 @@ class LinesView(AttentionView):
             self._submit("asked", lambda _job: self._publish_asked(self.view.get("request", 0)))
 
     def _draw(self, _job: Job, number: int) -> None:
-        trace = self.exploration.trace()
+        trace = self.read()
         stack, layer, heads, where = self._heads(trace)
         asking, asked = self._sides(trace, stack)
         drawn = heads[:MOST_HEADS]
@@ -95,7 +95,7 @@ class LinesView(AttentionView):
         if not view.get("left_out") or (chosen.query is None and chosen.key is None):
             self._publish(asked={})
             return
-        _, _, heads, where = self._heads(self.exploration.trace())
+        _, _, heads, where = self._heads(self.read())
         drawn = heads[:MOST_HEADS]
         query, key = chosen.query, chosen.key
         if query is not None and query < where.queries:

@@ -46,15 +46,12 @@ class MeasuresView(Ordering, AttentionView):
     like = traitlets.Dict().tag(sync=True)
     alike = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, exploration: Any, **traits: Any) -> None:
+    def __init__(self, exploration: Any, keeper: Any = None, **traits: Any) -> None:
         self._measured: tuple[Trace, pd.DataFrame] | None = None
         self._joint: Any = None
-        super().__init__(exploration, **traits)
-
-    def stand_in(self, panel: Any) -> None:
-        """Shares the order with the panel's thumbnails."""
-        super().stand_in(panel)
-        self._joint = traitlets.link((panel, "order"), (self, "order"))
+        super().__init__(exploration, keeper, **traits)
+        if keeper is not None:  # the thumbnails stand in the same order
+            self._joint = traitlets.link((keeper, "order"), (self, "order"))
 
     def close(self) -> None:
         """Closes the view and lets go of what it measured."""
@@ -70,7 +67,7 @@ class MeasuresView(Ordering, AttentionView):
         super()._request()
 
     def _draw(self, _job: Job, number: int) -> None:
-        trace = self.exploration.trace()
+        trace = self.read()
         stack, _, _, where = self._heads(trace)
         kind = self.selection.kind
         prompt = head_frames.of_prompt(trace, stack.name, kind)
@@ -98,7 +95,7 @@ class MeasuresView(Ordering, AttentionView):
         if "induction" not in prompt.columns:
             return None, {"state": "none", "why": "", "edited": True}
         try:
-            model = self.exploration.source.model_for("The probe of repeated tokens")
+            model = self.exploration.source.model_for("passes")
         except Refused as error:
             return None, {"state": "none", "why": str(error), "edited": True}
         known = head_frames.known_probe(model, stack.name, self.selection.kind, trace.edits)
@@ -108,7 +105,7 @@ class MeasuresView(Ordering, AttentionView):
 
     def _probe(self, job: Job, trace: Trace, stack: Stack, prompt: pd.DataFrame, view: dict[str, Any]) -> None:
         """The probe's measures for a picture that is already shown."""
-        model = self.exploration.source.model_for("The probe of repeated tokens")
+        model = self.exploration.source.model_for("passes")
         try:
             probe, edited = head_frames.of_probe(model, stack.name, view["kind"], trace.edits)
         except Refused as error:

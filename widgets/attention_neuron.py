@@ -21,7 +21,7 @@ class NeuronView(AttentionView):
     _chosen_by = (*AttentionView._chosen_by, "query", "key")
 
     def _draw(self, _job: Job, number: int) -> None:
-        trace, chosen = self.exploration.trace(), self.selection
+        trace, chosen = self.read(), self.selection
         stack, layer, heads, where = self._heads(trace)
         site = f"{stack.prefix}layers.{layer}.{chosen.kind}"
         missing = sorted({f"{site}.{part}" for part in ("q", "k")} - set(trace.sites()))

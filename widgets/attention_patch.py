@@ -37,7 +37,7 @@ def patch_of_pinned(
     pinned = exploration.pinned
     if pinned is None:
         raise Refused("Nothing is pinned, so there is nothing to patch from; pin a text first: exploration.pin().")
-    model = exploration.source.model_for("Patches")
+    model = exploration.source.model_for("passes")
     found = chosen_stack(stack, model.anatomy)
     (layer,) = checked_indices("layer", layer, len(found.layers))
     attention = heads_of(found.layers[layer], kind)
@@ -45,8 +45,10 @@ def patch_of_pinned(
         raise Refused(f"layer {layer} has no {kind} whose heads could be patched.")
     chosen = checked_indices("heads", heads if heads is None else list(heads), attention.heads)
     site = f"{found.prefix}layers.{layer}.{kind}.z"
-    before = exploration.source.tokens(pinned.text, bool(pinned.state["special_tokens"]))
-    source = model.trace(before, edits=pinned.edits, record=[site])
+    state = pinned.state
+    before = exploration.source.tokens(pinned.text, state["special_tokens"], state["literal"])
+    decoder = exploration.source.decoder_tokens(state["decoder"])
+    source = model.trace(before, decoder=decoder, edits=pinned.edits, record=[site])
     if source.decoder and found.name == "decoder":
         theirs, own = source.decoder[0], exploration.trace().decoder[0]
     else:

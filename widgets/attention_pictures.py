@@ -44,7 +44,7 @@ class PicturesView(AttentionView):
             self._request()
 
     def _draw(self, _job: Job, number: int) -> None:
-        trace, chosen = self.exploration.trace(), self.selection
+        trace, chosen = self.read(), self.selection
         name = self.about["name"]
         if "pixel_values" not in trace.given:
             raise Refused(

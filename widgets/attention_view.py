@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 
@@ -15,6 +15,9 @@ from widgets import wire
 from widgets.connection import guarded
 from widgets.exploration import Exploration
 from widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from widgets.attention import AttentionPanel
 
 
 class AttentionView(Panel):
@@ -32,13 +35,16 @@ class AttentionView(Panel):
 
     inside = traitlets.Bool(True).tag(sync=True)
     around = traitlets.Unicode("").tag(sync=True)
+    keeper: AttentionPanel | None
 
-    def __init__(self, exploration: Exploration, **traits: Any) -> None:
-        super().__init__(exploration, embedded=True, still=False, **traits)
+    def __init__(self, exploration: Exploration, keeper: AttentionPanel | None = None, **traits: Any) -> None:
+        self.keeper = keeper
+        around = "" if keeper is None else f"anywidget:{keeper.model_id}"
+        super().__init__(exploration, embedded=True, still=False, around=around, **traits)
 
-    def stand_in(self, panel: Panel) -> None:
-        """Takes its place in a panel, which is there as long as the view is."""
-        self.keeper = panel
+    def read(self) -> Trace:
+        """The pass that the attention panel around it shows."""
+        return super().read() if self.keeper is None else self.keeper.read()
 
     @traitlets.observe("selection")
     @guarded

@@ -31,7 +31,7 @@ def code_of(exploration: Exploration, tensors: str | None) -> str:
     arguments = []
     for name in STATE:
         value = getattr(exploration, name)
-        if value == plain[name] or name in ("text", "edits", *brings):
+        if value == plain[name] or name in ("text", "edits", *brings) or (name == "decoder" and not value):
             continue
         if name == "settings":
             settings = {key: one for key, one in value.items() if one != plain[name][key]}

@@ -26,8 +26,9 @@ from widgets.pinned import Pinned
 from widgets.reading import Reading
 from widgets.saved import Saved
 from widgets.selection import Selection
-from widgets.shared import SHARED, STATE, Shared, as_position, as_settings
+from widgets.shared import PASSES, SHARED, STATE, Shared, as_position, as_settings
 from widgets.source import Source
+from widgets.written import Written
 
 
 class Exploration(Shared, Connected):
@@ -46,6 +47,7 @@ class Exploration(Shared, Connected):
         can_undo: whether there is a step to undo.
         can_redo: whether there is a step to do again.
         pinned: what `pin` kept, a `Pinned`; None where nothing is pinned. It can be set to one that was kept earlier.
+        written: what the model wrote on from the text last, a `Written`; None where the text or the edits are others.
     """
 
     _esm = traitlets.Unicode("export default {}").tag(sync=True)
@@ -55,6 +57,9 @@ class Exploration(Shared, Connected):
     can_undo = traitlets.Bool(False).tag(sync=True)
     can_redo = traitlets.Bool(False).tag(sync=True)
     pinned = traitlets.Instance(Pinned, allow_none=True).tag(
+        sync=True, to_json=lambda value, _widget: None if value is None else value.to_wire()
+    )
+    written = traitlets.Instance(Written, allow_none=True).tag(
         sync=True, to_json=lambda value, _widget: None if value is None else value.to_wire()
     )
 
@@ -114,13 +119,22 @@ class Exploration(Shared, Connected):
             known = self._tokens = (wanted, tokens)
         return known[1]
 
+    @property
+    def decoder_tokens(self) -> Tokens | None:
+        """The decoder's text as the decoder is given it, with its first token; None where the model has no decoder.
+
+        Raises:
+            Refused: the model cannot read it.
+        """
+        return self.source.decoder_tokens(self.decoder)
+
     def trace(self) -> Trace:
         """What one pass over the text, under the edits, records; run once, however many ask.
 
         Raises:
             Refused: the model cannot read the text, or an edit cannot be made.
         """
-        return self.source.trace(self.tokens, self.edits)
+        return self.source.trace(self.tokens, self.edits, self.decoder_tokens)
 
     def undo(self) -> None:
         """Goes back to the state before the last step; typing without a pause is one step."""
@@ -157,6 +171,27 @@ class Exploration(Shared, Connected):
             if self.pinned is not None and kept is not None and self.pinned.lacks(*kept):
                 self.pinned = self.pinned.joined(*kept)
 
+    @property
+    def passes(self) -> tuple[Any, ...]:
+        """What its passes are given: as long as it is equal, what was computed of it holds."""
+        return tuple(getattr(self, name) for name in PASSES)
+
+    @property
+    def shows_written(self) -> bool:
+        """Whether a panel shows the attention of what is written, so that it must be recorded."""
+        return any(panel.shows_written for panel in self._panels)
+
+    def take_written(self, written: Written, passes: tuple[Any, ...]) -> None:
+        """Takes up what was written, from any thread, unless something else is explored by now.
+
+        Args:
+            written: the text as far as it has come.
+            passes: the `passes` that it was begun with.
+        """
+        with self.lock:
+            if passes == self.passes:
+                self.written = written
+
     def code(self, tensors: str | None = None) -> str:
         """The Python that makes this exploration anew, without what is pinned.
 
@@ -185,6 +220,7 @@ class Exploration(Shared, Connected):
             panel.close()
         if hasattr(self, "source"):
             self.source.drop()
+            self.written = None
         super().close()
 
     def join(self, panel: Any) -> None:
@@ -221,8 +257,13 @@ class Exploration(Shared, Connected):
     def _changed(self, change: Any) -> None:
         if not self._ready:
             return
+        if change["name"] == "decoder" and self.decoder is None and "decoder" in self.source.begins:
+            self.decoder = ""  # traitlets lets None pass unchecked
+            return
         if change["name"] in STATE:
             self._step(change["name"])
+        if change["name"] in PASSES:
+            self._publish(written=None)
         raised: list[Exception] = []
         for panel in list(self._panels):
             try:
@@ -240,6 +281,12 @@ class Exploration(Shared, Connected):
                 self._changed_history()
             self._follow(name)
             self.value = self._state()
+
+    @traitlets.observe("written")
+    def _written_changed(self, change: Any) -> None:
+        if self._ready:
+            for panel in list(self._panels):
+                panel.written_changed(change["old"], change["new"])
 
     @traitlets.observe("value")
     def _value_set(self, change: Any) -> None:
@@ -271,12 +318,12 @@ class Exploration(Shared, Connected):
             if replaced or text != self._replaced[0]:  # panels have what was replaced checked once more
                 self._replaced = (text, replaced)
             return self.source.checked(name, text)
-        if name in ("messages", "edits", "special_tokens", "literal"):
+        if name in ("messages", "decoder", "edits", "special_tokens", "literal"):
             return self.source.checked(name, value)
         if name in ("target", "against") and value is not None:
             return self.source.token_id(value, name)
         if name == "position":
-            return as_position(name, value, self.source.length(self.text))
+            return as_position(name, value, *self._side(decoding=self.decoder is not None))
         if name == "selection":
             self._check_selection(value)
         elif name == "settings":
@@ -298,8 +345,16 @@ class Exploration(Shared, Connected):
         heads = 0 if attention is None else attention.heads
         if chosen.heads is not None and heads and max(chosen.heads) >= heads:
             raise Refused(f"heads={chosen.heads} are out of range: layer {chosen.layer} has heads 0 to {heads - 1}.")
-        for name in ("query", "key"):
-            as_position(name, getattr(chosen, name), self.source.length(self.text))
+        decoding = self.decoder is not None and stack.name == "decoder"
+        more = 0 if self.written is None else len(self.written) - 1
+        for name, decoded in (("query", decoding), ("key", decoding and chosen.kind == "attn")):
+            length, of = self._side(decoding=decoded)
+            as_position(name, getattr(chosen, name), None if length is None else length + more, of)
+
+    def _side(self, *, decoding: bool) -> tuple[int | None, str]:
+        """How many positions the prompt or the decoder's text has, as far as that is known, and what it is called."""
+        prompt, decoder = self.source.lengths(self.text, self.decoder)
+        return (decoder, "the decoder's text") if decoding else (prompt, "the prompt")
 
     def __repr__(self) -> str:
         plain: dict[str, Any] = self.trait_defaults()

@@ -17,8 +17,9 @@ from widgets.exploration import Exploration
 from widgets.leaving import Leaving
 from widgets.pace import Pace, Progress
 from widgets.pinned import Pinned
-from widgets.shared import SHARED, Shared
+from widgets.shared import PASSES, SHARED, Shared
 from widgets.worker import Job, Worker
+from widgets.written import Written
 
 # Of the prompt, in a repr.
 _SHOWN = 60
@@ -48,8 +49,9 @@ class Panel(Leaving, Shared, Connected):
     _draw: Callable[[Job, int], None]
     keeper: object = None  # the panel it stands in, which is there as long as it is
     panels: tuple[Panel, ...] = ()
+    shows_written = False  # the attention of what the model writes, which is recorded where a panel shows it
     # What a new picture is needed for, and which panel's picture comes first.
-    _drawn_from: tuple[str, ...] = ("text", "special_tokens", "literal", "edits")
+    _drawn_from: tuple[str, ...] = PASSES
     _rank = 1
     # Where the work on the picture waits; stopping anything else leaves a complete picture as live as it was.
     _making: tuple[str, ...] = ("picture",)
@@ -182,6 +184,17 @@ class Panel(Leaving, Shared, Connected):
         if self._pinned_as and self.view.get("request") == self._number and all(asked):
             return self._pinned_as, self._shown(), self.view
         return None
+
+    def read(self) -> Trace:
+        """The pass that is shown.
+
+        Raises:
+            Refused: the model cannot read the text, or an edit cannot be made.
+        """
+        return self.exploration.trace()
+
+    def written_changed(self, old: Written | None, new: Written | None) -> None:
+        """Called when the model has written on from the text, and when that is let go of."""
 
     def _shown(self) -> Any:
         """What the picture shows, as Python reads it."""

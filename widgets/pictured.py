@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from explorer import Model, Refused, Tokens, Trace
+from explorer.absent import NEEDS, Need
 from explorer.attribution import token_id
 from explorer.edits import Edit
 from explorer.positions import positions
@@ -16,7 +17,9 @@ from widgets.worker import Worker, worker_of
 _FIXED = {
     "text": "the text",
     "special_tokens": "the special tokens",
+    "literal": "how special tokens' names are read",
     "messages": "the conversation",
+    "decoder": "the decoder's text",
     "edits": "the edits",
 }
 # What stands where a prompt would.
@@ -30,7 +33,7 @@ class Pictured(Source):
         trace: of one text at most.
     """
 
-    brings = ("text", "special_tokens", "messages", "edits")
+    brings = ("text", "special_tokens", "literal", "messages", "decoder", "edits")
 
     def __init__(self, trace: Trace) -> None:
         self.facts = trace.model
@@ -38,13 +41,14 @@ class Pictured(Source):
         text = _NO_TEXT
         if trace.batch:
             text = well_formed(self._tokens.source if self._tokens.source is not None else self._tokens.text)[0]
-        self.begins = {"text": text, "special_tokens": True, "messages": None, "edits": trace.edits}
+        fixed = {"special_tokens": True, "literal": False, "messages": None, "decoder": None, "edits": trace.edits}
+        self.begins = {"text": text, **fixed}
         self._trace: Trace | None = trace
 
-    def model_for(self, what: str) -> Model:
+    def model_for(self, what: Need) -> Model:
         raise Refused(
-            f"{what} need another pass, and this panel shows one pass over an image. Run the pass in Python, with "
-            "model.trace(..., images=...), and show its trace."
+            f"{NEEDS[what]} need another pass, and this panel shows one pass over an image. Run the pass in Python, "
+            "with model.trace(..., images=...), and show its trace."
         )
 
     def checked(self, name: str, value: object) -> object:
@@ -56,16 +60,19 @@ class Pictured(Source):
             )
         return value
 
-    def tokens(self, text: str, special_tokens: bool) -> Tokens:
+    def tokens(self, text: str, special_tokens: bool, literal: bool) -> Tokens:
         return self._tokens
 
-    def trace(self, tokens: Tokens, edits: tuple[Edit, ...]) -> Trace:
+    def decoder_tokens(self, decoder: str | None) -> Tokens | None:
+        return None
+
+    def trace(self, tokens: Tokens, edits: tuple[Edit, ...], decoder: Tokens | None = None) -> Trace:
         if self._trace is None:
             raise Refused("This exploration was closed; make it anew from the trace.")
         return self._trace
 
-    def length(self, text: str) -> int | None:
-        return None  # stacks differ in it
+    def lengths(self, text: str, decoder: str | None) -> tuple[int | None, int | None]:
+        return None, None  # stacks differ in it
 
     def token_id(self, token: str | int, argument: str) -> int:
         return token_id(self.facts, token, argument)
@@ -73,7 +80,7 @@ class Pictured(Source):
     def worker(self) -> Worker:
         return worker_of(self.facts.hf, self.facts.name)
 
-    def opening(self, text: str, special_tokens: bool) -> tuple[str, str]:
+    def opening(self, text: str, special_tokens: bool, literal: bool) -> tuple[str, str]:
         raise Refused("An image is no text, so no text makes this exploration; keep the image and the code beside it.")
 
     def drop(self) -> None:

@@ -9,6 +9,7 @@ from explorer import Model, Refused, Tokens, Trace, adapters
 from explorer.absent import Need
 from explorer.attribution import token_id
 from explorer.edits import Edit
+from explorer.inputs import decoder_tokens
 from explorer.planning import chosen_sites, plan
 from explorer.provenance import changed_since
 from explorer.reuse import state_of
@@ -33,7 +34,9 @@ class Reading(Source):
         self._trace: Trace | None = None
         self._known: tuple[Any, ...] | None = None
         self._given: tuple[tuple[str, bool, bool], Tokens] | None = None  # ids need not be those that their text gives
-        self.begins = {}
+        self._given_decoder: tuple[str, Tokens] | None = None
+        self._decodes = bool(getattr(model.hf.config, "is_encoder_decoder", False))
+        self.begins = {"decoder": ""} if self._decodes else {}
         if trace is not None:
             self._begin(model, trace, shown_tokens(trace))
 
@@ -44,15 +47,20 @@ class Reading(Source):
                     f"This trace ran with the adapters {list(trace.adapters)}, and {model.name} has "
                     f"{list(now.names)} on; panels run it as it is, so turn on those of the trace first."
                 )
-        text = well_formed(tokens.source if tokens.source is not None else tokens.text)[0]
+        text = shown_text(tokens)
         ways = [(special, literal) for literal in (False, True) for special in (True, False)]
         special, literal = next((way for way in ways if self._typed(text, *way) == tokens.ids), ways[0])
-        self.begins = {"text": text, "special_tokens": special, "literal": literal, "edits": trace.edits}
+        self.begins |= {"text": text, "special_tokens": special, "literal": literal, "edits": trace.edits}
+        decoder = trace.decoder[0] if trace.decoder else None
+        if decoder is not None:
+            first = decoder_tokens(model, "").ids
+            self.begins["decoder"] = "" if decoder.ids == first else shown_text(decoder)
+            self._given_decoder = (self.begins["decoder"], decoder)
         self._given = ((text, special, literal), tokens)
         read = {site.address for site in chosen_sites(model.anatomy, None)}
         if trace.positions is None and read <= set(trace.sites()) and not changed_since(trace):
             self._trace = trace
-            self._known = (tokens, tokens.text, trace.edits, state_of(model.hf))
+            self._known = (tokens, tokens.text, decoder, trace.edits, state_of(model.hf))
 
     def _typed(self, text: str, special_tokens: bool, literal: bool) -> list[int] | None:
         """The ids that a text gives, or None where it cannot be read."""
@@ -67,6 +75,10 @@ class Reading(Source):
     def checked(self, name: str, value: Any) -> Any:
         if name == "messages" and value is not None:
             self._model.chat_text(value)
+        elif name == "decoder":
+            if not self._decodes and value is not None:
+                raise Refused(f"{self._model.name} has no decoder beside its text; leave decoder out.")
+            value = well_formed(value or "")[0] if self._decodes else None
         elif name == "edits":
             value = as_edits(value)
             plan(self._model.anatomy, record=[], edits=value)  # refuses sites that there are not
@@ -83,7 +95,14 @@ class Reading(Source):
             )
         return self._model.read(text, special_tokens, literal=literal)
 
-    def trace(self, tokens: Tokens, edits: tuple[Edit, ...]) -> Trace:
+    def decoder_tokens(self, decoder: str | None) -> Tokens | None:
+        if decoder is None:
+            return None
+        if self._given_decoder is not None and self._given_decoder[0] == decoder:
+            return self._given_decoder[1]
+        return decoder_tokens(self._model, decoder)
+
+    def trace(self, tokens: Tokens, edits: tuple[Edit, ...], decoder: Tokens | None = None) -> Trace:
         """The trace of a text under edits; run anew where text, edits or the model's own state changed.
 
         Positions that the text has in common with the trace before are taken over where that changes no number.
@@ -93,15 +112,19 @@ class Reading(Source):
             Cancelled: a newer request came.
         """
         with self._making:
-            wanted = (tokens, tokens.text, edits, state_of(self._model.hf))
+            wanted = (tokens, tokens.text, decoder, edits, state_of(self._model.hf))
             if self._trace is None or wanted != self._known:
-                self._trace = self._model.trace(tokens, edits=edits, reuse=self._trace)
+                self._trace = self._model.trace(tokens, decoder=decoder, edits=edits, reuse=self._trace)
                 self._known = wanted
             return self._trace
 
-    def length(self, text: str) -> int | None:
+    def lengths(self, text: str, decoder: str | None) -> tuple[int | None, int | None]:
         trace = self._trace
-        return len(trace) if trace is not None and trace.batch and trace.tokens.source == text else None
+        if trace is None or not trace.batch:
+            return None, None
+        written = trace.decoder[0] if trace.decoder else None
+        same = written is not None and written == self.decoder_tokens(decoder)
+        return len(trace.tokens) if trace.tokens.source == text else None, len(written) if written and same else None
 
     def token_id(self, token: str | int, argument: str) -> int:
         return token_id(self._model, token, argument)
@@ -124,9 +147,13 @@ def shown_tokens(trace: Trace) -> Tokens:
     """The tokens of a trace that panels can show.
 
     Raises:
-        Refused: it holds no text, several, or a decoder's text beside it.
+        Refused: it holds no text, or several.
     """
-    if len(trace.batch) != 1 or trace.decoder:
-        texts = f"{len(trace.batch)} texts" if not trace.decoder else "a decoder's text beside its own"
-        raise Refused(f"This trace holds {texts}; panels show a trace of one text.")
+    if len(trace.batch) != 1:
+        raise Refused(f"This trace holds {len(trace.batch)} texts; panels show a trace of one text.")
     return trace.tokens
+
+
+def shown_text(tokens: Tokens) -> str:
+    """The text of tokens, as a person types it."""
+    return well_formed(tokens.source if tokens.source is not None else tokens.text)[0]

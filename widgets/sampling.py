@@ -13,12 +13,15 @@ from explorer.tokens import labels
 from widgets import wire
 from widgets.connection import asset, guarded
 from widgets.panel import Panel
+from widgets.shared import PASSES
 from widgets.worker import Job
+from widgets.written import NOBODY_LOOKED, Telling, Written, attention_sites
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from explorer import Model, NextToken, Step
+    from explorer.generation import Generation
     from widgets.paper import Paper
 
 # Enough for every row the browser shows, also those around the line of a top-k of 50.
@@ -58,7 +61,7 @@ class SamplingPanel(Panel):
     def _nothing(self) -> dict[str, Any]:
         return {"run": 0, "state": "none", "ended": "", "steps": [], "settings": Sampling().to_dict()}
 
-    @traitlets.observe("text", "special_tokens", "literal", "edits")
+    @traitlets.observe(*PASSES)
     def _stop_writing(self, _change: Any) -> None:
         if self._ready:
             self._worker.cancel(self, "generate")
@@ -76,6 +79,7 @@ class SamplingPanel(Panel):
         model = self.exploration.source.model_for("new_tokens")
         self._runs += 1
         run, settings = self._runs, self.sampling
+        self.exploration.written = None
         working = {**self._status("working", progress=0.0, progress_note=_GENERATING), "ms": self.status.get("ms")}
         self._publish(status=working, generated=self._run_state(run, "running", "", [], settings))
 
@@ -92,7 +96,7 @@ class SamplingPanel(Panel):
 
     def _draw(self, _job: Job, number: int) -> None:
         trace = self.exploration.trace()
-        tokens = trace.tokens
+        tokens = (trace.decoder or trace.batch)[0]  # what is continued
         tokenizer = self.exploration.source.facts.tokenizer
         self._row = row = trace.next_token(-1 if self.position is None else self.position)
         prompt = torch.tensor(sorted(set(tokens.ids)))
@@ -102,8 +106,9 @@ class SamplingPanel(Panel):
         self._publish(
             view={
                 "request": number,
-                "tokens": wire.tokens(tokens),
-                "notes": self._notes(tokens),
+                "tokens": wire.tokens(trace.tokens),
+                "decoder_tokens": wire.tokens(tokens) if trace.decoder else None,
+                "notes": self._notes(trace.tokens),
                 "prompt_ids": wire.array(prompt),
                 "logits": wire.array(row.logits),
                 "label_ids": wire.array(ids),
@@ -119,7 +124,8 @@ class SamplingPanel(Panel):
 
         table = self._table().head(_PRINTED)
         settings = ", ".join(f"{name} {value:g}" for name, value in self.settings.items() if value is not None)
-        title = f"Next token after {self.exploration.tokens[-1].text!r}"
+        tokens = self.exploration.decoder_tokens or self.exploration.tokens
+        title = f"Next token after {tokens[-1].text!r}"
         columns = (table[name].tolist() for name in ("probability_before", "probability", "token"))
         return drawings.share_bars(width, *columns, title), settings
 
@@ -147,26 +153,55 @@ class SamplingPanel(Panel):
         """Generates in the worker's thread; whatever ends it, what was written stays."""
         steps: list[dict[str, Any]] = []
         state, ended = "error", "an error"
+        exploration = self.exploration
+        passes = exploration.passes
+        sites = attention_sites(model.anatomy) if exploration.shows_written else []
+        telling: Telling | None = None
+
+        def tell(written: Written) -> None:
+            if run == self._runs:
+                exploration.take_written(written, passes)
+
+        def write(record: list[str], unrecorded: str) -> Generation:
+            nonlocal telling
+            steps.clear()
+            begun = model.generate(
+                exploration.tokens, settings, max_new_tokens, edits=exploration.edits, record=record or None
+            )
+            telling = Telling(begun, tell, unrecorded)
+            self._take_steps(job, run, begun, steps, telling, max_new_tokens)
+            return begun
+
         try:
-            edits = self.exploration.edits
-            writing = model.generate(self.exploration.tokens, settings, max_new_tokens, edits=edits)
-            for step in writing:
-                # A piece can complete the character of earlier ones, so all are read again and the changed are sent.
-                pieces = wire.tokens(writing.tokens)
-                steps.append(self._step(step))
-                for index, (shown, piece) in enumerate(zip(steps, pieces, strict=True)):
-                    if index == step.index or any(shown[name] != piece[name] for name in piece):
-                        shown.update(piece)
-                        self.send({"type": "step", "run": run, "index": index, "step": shown})
-                job.progress(len(steps) / max_new_tokens, _GENERATING)
-                if job.cancelled():
-                    writing.stop()
+            try:
+                writing = write(sites, "" if sites else NOBODY_LOOKED)
+            except Refused as error:
+                if not sites:
+                    raise
+                writing = write([], str(error))  # what cannot be recorded is written all the same
             state, ended = ("stopped" if job.cancelled() else "done"), writing.ended or ""
         except Cancelled:
             state, ended = "stopped", "stopped"
         finally:
+            if telling is not None:
+                telling.at_end()
             self._publish(generated=self._run_state(run, state, ended, steps, settings))
             self._finished(job)
+
+    def _take_steps(
+        self, job: Job, run: int, writing: Generation, steps: list[dict[str, Any]], telling: Telling, most: int
+    ) -> None:
+        for step in writing:
+            # A piece can complete the character of earlier ones, so all are read again and the changed are sent.
+            pieces = wire.tokens(writing.tokens)
+            steps.append(self._step(step))
+            for index, (shown, piece) in enumerate(zip(steps, pieces, strict=True)):
+                if index == step.index or any(shown[name] != piece[name] for name in piece):
+                    shown.update(piece)
+                    self.send({"type": "step", "run": run, "index": index, "step": shown})
+            telling.after_step(lambda: job.progress(len(steps) / most, _GENERATING))
+            if job.cancelled():
+                writing.stop()
 
     @staticmethod
     def _step(step: Step) -> dict[str, Any]:

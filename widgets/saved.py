@@ -10,8 +10,8 @@ from explorer.attribution import token_id
 from explorer.edits import Edit
 from explorer.note import Note
 from explorer.saved import SavedTrace
-from explorer.tokens import Labels, well_formed
-from widgets.reading import shown_tokens
+from explorer.tokens import Labels
+from widgets.reading import shown_text, shown_tokens
 from widgets.shared import as_edits
 from widgets.source import Source
 from widgets.worker import Worker, worker_of
@@ -22,6 +22,7 @@ _FIXED = {
     "special_tokens": "the special tokens",
     "literal": "how special tokens' names are read",
     "messages": "the conversation",
+    "decoder": "the decoder's text",
     "edits": "the edits",
 }
 
@@ -29,21 +30,22 @@ _FIXED = {
 class Saved(Source):
     """One trace whose model is not there. Its text and its edits stay as they are."""
 
-    brings = ("text", "special_tokens", "literal", "messages", "edits")
+    brings = ("text", "special_tokens", "literal", "messages", "decoder", "edits")
 
     def __init__(self, trace: SavedTrace, facts: AbsentModel) -> None:
         tokens = shown_tokens(trace)
-        text = well_formed(tokens.source if tokens.source is not None else tokens.text)[0]
+        text = shown_text(tokens)
         self.facts: AbsentModel = facts
         self.begins = {
             "text": text,
             "special_tokens": True,
             "literal": False,
             "messages": None,
+            "decoder": shown_text(trace.decoder[0]) if trace.decoder else None,
             "edits": trace.edits,
         }
         self._path = trace.path
-        self._length = len(trace)
+        self._lengths = len(tokens), len(trace.decoder[0]) if trace.decoder else None
         self._trace: SavedTrace | None = trace
 
     def model_for(self, what: Need) -> Model:
@@ -59,7 +61,11 @@ class Saved(Source):
     def tokens(self, text: str, special_tokens: bool, literal: bool) -> Tokens:
         return self._open().tokens
 
-    def trace(self, tokens: Tokens, edits: tuple[Edit, ...]) -> Trace:
+    def decoder_tokens(self, decoder: str | None) -> Tokens | None:
+        trace = self._open()
+        return trace.decoder[0] if trace.decoder else None
+
+    def trace(self, tokens: Tokens, edits: tuple[Edit, ...], decoder: Tokens | None = None) -> Trace:
         return self._open()
 
     def _open(self) -> SavedTrace:
@@ -67,8 +73,8 @@ class Saved(Source):
             raise Refused("This exploration was closed; open its trace again with explorer.open_trace(path).")
         return self._trace
 
-    def length(self, text: str) -> int | None:
-        return self._length
+    def lengths(self, text: str, decoder: str | None) -> tuple[int | None, int | None]:
+        return self._lengths
 
     def token_id(self, token: str | int, argument: str) -> int:
         """The id of a token given as an id, or as the text that one token of the file is shown with.

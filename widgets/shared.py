@@ -19,6 +19,7 @@ STATE = (
     "special_tokens",
     "literal",
     "messages",
+    "decoder",
     "edits",
     "target",
     "against",
@@ -28,6 +29,8 @@ STATE = (
     "settings",
 )
 SHARED = (*STATE, "hover", "language")
+# What a pass is given.
+PASSES = ("text", "special_tokens", "literal", "decoder", "edits")
 
 
 class Shared(traitlets.HasTraits):
@@ -41,6 +44,7 @@ class Shared(traitlets.HasTraits):
             token. Always False in a conversation, whose template writes such names for the tokens.
         messages: the conversation that `text` was written from, through the tokenizer's template; None for a plain
             text, and again once the text is edited.
+        decoder: the decoder's text of an encoder-decoder; empty for its first token alone, None for other models.
         edits: how every pass is changed, see `explorer.edits`.
         target: id of the token that is asked about; None for the likeliest.
         against: id of a token it is compared with, or None.
@@ -56,6 +60,7 @@ class Shared(traitlets.HasTraits):
     special_tokens = traitlets.Bool(True).tag(sync=True)
     literal = traitlets.Bool(False).tag(sync=True)
     messages = traitlets.List(traitlets.Dict(), None, allow_none=True).tag(sync=True)
+    decoder = traitlets.Unicode(None, allow_none=True).tag(sync=True)
     edits = traitlets.Any(()).tag(
         sync=True,
         to_json=lambda value, _widget: to_wire(value),
@@ -109,8 +114,8 @@ def as_settings(value: Any) -> dict[str, Any]:
     return (value if isinstance(value, Sampling) else Sampling.from_dict(value)).to_dict()
 
 
-def as_position(name: str, value: int | None, length: int | None) -> int | None:
-    """A position that the prompt has, as far as its length is known.
+def as_position(name: str, value: int | None, length: int | None, of: str = "the prompt") -> int | None:
+    """A position that a text has, as far as its length is known.
 
     Raises:
         Refused: it has none such.
@@ -120,7 +125,7 @@ def as_position(name: str, value: int | None, length: int | None) -> int | None:
     if value < 0:
         raise Refused(f"{name}={value} is no position; use a whole number from 0, or None.")
     if length is not None and value >= length:
-        raise Refused(f"{name}={value} is out of range: the prompt has positions 0 to {length - 1}.")
+        raise Refused(f"{name}={value} is out of range: {of} has positions 0 to {length - 1}.")
     return value
 
 

@@ -168,7 +168,7 @@ def _lifted(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[list
 
 def provenance_of_panel(panel: Panel) -> Provenance:
     """Where the numbers of a panel came from."""
-    trace: Trace = panel.exploration.trace()
+    trace: Trace = panel.read()
     return trace.provenance if isinstance(trace, SavedTrace) else provenance_of(trace)
 
 

@@ -38,7 +38,7 @@ class Source(ABC):
 
     @abstractmethod
     def checked(self, name: str, value: Any) -> Any:
-        """A new `text`, `special_tokens`, `literal`, `messages` or `edits`, as it is kept.
+        """A new `text`, `special_tokens`, `literal`, `messages`, `decoder` or `edits`, as it is kept.
 
         Raises:
             Refused: it cannot be read or made here.
@@ -53,16 +53,24 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def trace(self, tokens: Tokens, edits: tuple[Edit, ...]) -> Trace:
-        """The trace of a text under edits.
+    def decoder_tokens(self, decoder: str | None) -> Tokens | None:
+        """The tokens of a decoder's text; None for a model that has none.
+
+        Raises:
+            Refused: it cannot be read.
+        """
+
+    @abstractmethod
+    def trace(self, tokens: Tokens, edits: tuple[Edit, ...], decoder: Tokens | None = None) -> Trace:
+        """The trace of a text under edits, with the decoder's text where there is one.
 
         Raises:
             Refused: it cannot be made.
         """
 
     @abstractmethod
-    def length(self, text: str) -> int | None:
-        """How many positions a text has, where it has been read."""
+    def lengths(self, text: str, decoder: str | None) -> tuple[int | None, int | None]:
+        """How many positions a text and its decoder's text have, where they have been read."""
 
     @abstractmethod
     def token_id(self, token: str | int, argument: str) -> int:

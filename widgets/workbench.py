@@ -34,7 +34,7 @@ class Workbench(Panel):
     _esm = asset("workbench.js")
     _css = asset("workbench.css")
     # The prompt's tokens need no pass.
-    _drawn_from = ("text", "special_tokens", "literal")
+    _drawn_from = ("text", "special_tokens", "literal", "decoder")
     _rank = -1
 
     panels = traitlets.Tuple().tag(sync=True, to_json=_references)
@@ -61,8 +61,9 @@ class Workbench(Panel):
         return "".join(dict.fromkeys(panel._page_offer() for panel in self.panels))
 
     def _draw(self, _job: Job, number: int) -> None:
-        tokens = self.exploration.tokens
-        self._publish(view={"request": number, "tokens": wire.tokens(tokens), "notes": self._notes(tokens)})
+        tokens, written = self.exploration.tokens, self.exploration.decoder_tokens
+        view = {"request": number, "tokens": wire.tokens(tokens), "notes": self._notes(tokens)}
+        self._publish(view={**view, "decoder_tokens": None if written is None else wire.tokens(written)})
 
     @guarded
     def _message(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:

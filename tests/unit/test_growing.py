@@ -56,8 +56,18 @@ def test_after_every_step_it_is_a_fresh_trace_of_the_text_so_far(family: str, un
     run = model.generate(PROMPT, GREEDY, 12, record=True)
     traces = [(run.trace(), read(run)) for _ in run]
     assert run.ids == plain.ids, "recording does not change what is written"
-    for trace, ids in traces[::3]:  # read at the end, so that later steps would show in them
-        assert_equal(trace, model.trace(ids), without)
+    for step in range(0, 12, 3):  # read at the end, so that later steps would show in them
+        trace, ids = traces[step]
+        fresh = model.trace(ids)
+        assert_equal(trace, fresh, without)
+        assert_equal(run.trace(step), fresh, without)
+
+
+@pytest.mark.parametrize("step", [-1, 3, True, 1.0])
+def test_a_step_that_was_not_taken_has_no_trace(llama: Model, step: Any) -> None:
+    run = llama.generate(PROMPT, GREEDY, 3, record=True).finish()
+    with pytest.raises(Refused, match="3 steps were"):
+        run.trace(step)
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "gpt_oss"])

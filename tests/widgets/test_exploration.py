@@ -248,7 +248,7 @@ def test_it_links_with_ordinary_widgets(explored: Exploration) -> None:
     ipywidgets.link((explored, "text"), (area, "value"))
     area.value = "from a text area"
     assert explored.text == "from a text area"
-    tie = ipywidgets.jslink((explored, "text"), (area, "value"))
+    linked = ipywidgets.jslink((explored, "text"), (area, "value"))
     ipywidgets.interactive_output(lambda state: told.append(state["text"]), {"state": explored})
     explored.text = "again"
     assert told[-1] == area.value == "again"
@@ -256,7 +256,7 @@ def test_it_links_with_ordinary_widgets(explored: Exploration) -> None:
     assert (explored.text, explored.target) == ("all at once", 5)
     with pytest.raises(Refused, match="txet"):
         explored.value = {"txet": ""}
-    tie.close()
+    linked.close()  # or it would name an exploration that is closed, in whatever page is written next
 
 
 def test_a_workbench_shows_panels_of_one_exploration(sample: explorer.Model) -> None:
@@ -303,6 +303,7 @@ def test_any_walk_leaves_panels_and_state_alike(sample: explorer.Model, walk: li
         "special_tokens": False,
         "literal": True,
         "messages": [{"role": "user", "content": "hi"}],
+        "decoder": None,
         "edits": (Ablate("layers.1.mlp_out"),),
         "target": 9,
         "against": 11,

@@ -103,6 +103,9 @@ export interface State extends CommonState {
   order: { thumbnails?: boolean };
   /** The heads in their order; empty where they stand by layer, or until they are known. */
   ranked: { measure?: string; heads?: [number, number][] };
+  /** Whether what was written on from the prompt is shown with it, and as of which step; `null` for the newest. */
+  with_written: boolean;
+  step: number | null;
 }
 
 /** A decoded {@link AttentionView}. */

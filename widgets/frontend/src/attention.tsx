@@ -30,6 +30,7 @@ import { AttentionTable } from "./attention-table";
 import { AttentionText } from "./attention-text";
 import { AttentionToolbar, MODES, OWN } from "./attention-toolbar";
 import { AttentionWeights } from "./attention-weights";
+import { AttentionWritten } from "./attention-written";
 import {
   type Cell,
   Legend,
@@ -39,6 +40,7 @@ import {
   type Swatch,
   type Table,
   type TokenStripProps,
+  type WireToken,
   type Words,
   attentionWords,
   blockOf,
@@ -111,6 +113,16 @@ function AttentionPanel(): JSX.Element {
   const order = useMemo(() => picture && orderOf(ranked, picture), [picture, ranked]);
   const sinks = picture !== null && map !== null && picture.sinks[map.layer] === true;
 
+  const decoding = picture === null || picture.queryTokens === picture.tokens ? null : picture.queryTokens;
+  const stripFor = (tokens: readonly WireToken[]): Partial<TokenStripProps> =>
+    picture === null || map === null || all === null
+      ? {}
+      : stripOf({
+          ...{ picture, map, all, row, at, coloring, hideSink, words, table, surface, position, chooseRow, release },
+          tokens,
+          hover: (found) => (hover.value = found),
+        });
+
   return (
     <Panel
       name="attention"
@@ -131,14 +143,8 @@ function AttentionPanel(): JSX.Element {
         )
       }
       tokens={mode === "text" ? [] : (picture?.tokens ?? [])}
-      strip={
-        picture === null || map === null || all === null
-          ? {}
-          : stripOf({
-              ...{ picture, map, all, row, at, coloring, hideSink, words, table, surface, position, chooseRow, release },
-              hover: (found) => (hover.value = found),
-            })
-      }
+      strip={picture === null ? {} : stripFor(picture.tokens)}
+      {...(decoding && mode !== "text" ? { decoder: { tokens: decoding, strip: stripFor(decoding) } } : {})}
       fault={attention.fault}
       ready={picture !== null && map !== null}
       keys={words.keys}
@@ -156,6 +162,7 @@ function AttentionPanel(): JSX.Element {
               onLook={attention.look}
               onSelect={select}
             />
+            <AttentionWritten />
             {!OWN.includes(mode) ? (
               <Inner mode={mode} />
             ) : mode === "text" && attention.asked !== null ? (
@@ -248,6 +255,7 @@ type AttentionWords = Words<typeof attentionWords>;
 
 interface StripFacts {
   picture: Picture;
+  tokens: readonly WireToken[];
   map: HeadMap;
   all: HeadMap;
   row: number;
@@ -263,11 +271,11 @@ interface StripFacts {
   release: () => void;
 }
 
-/** The prompt's tokens in the colours of the row that is asked about, as far as they are its keys. */
+/** The prompt's tokens, or the decoder's, in the colours of the row that is asked about, as far as they are its keys. */
 function stripOf(facts: StripFacts): Partial<TokenStripProps> {
-  const { picture, map, all, row, at, coloring, hideSink, words, table, position } = facts;
-  const asking = picture.queryTokens === picture.tokens;
-  const answering = picture.keyTokens === picture.tokens;
+  const { picture, tokens, map, all, row, at, coloring, hideSink, words, table, position } = facts;
+  const asking = picture.queryTokens === tokens;
+  const answering = picture.keyTokens === tokens;
   const wholeRow = blockOf(all.rowStart, map.rowStart[row] ?? 0);
   const top = coloring.reach === "row" ? largestInRow(all, wholeRow, hideSink) : coloring.limit;
   const colorOf = (index: number): Swatch | null => {

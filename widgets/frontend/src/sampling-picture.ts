@@ -23,6 +23,8 @@ export interface State extends CommonState {
 
 export interface SamplingPicture {
   tokens: WireToken[];
+  /** Of the decoder's text, which is continued where there is one. */
+  decoder: WireToken[] | null;
   next: NextToken;
   labels: ReadonlyMap<number, Label>;
 }
@@ -33,7 +35,7 @@ export interface SamplingPicture {
  * @throws Error naming what is malformed
  */
 export function readSamplingView(view: SamplingView): SamplingPicture {
-  const { tokens } = checkView(view);
+  const { tokens, decoder_tokens: decoder = null } = checkView(view);
   const logits = decodeFloats(view.logits, "view.logits", 1).values;
   const promptIds = decodeInts(view.prompt_ids, "view.prompt_ids", 1).values;
   const ids = decodeInts(view.label_ids, "view.label_ids", 1).values;
@@ -45,5 +47,5 @@ export function readSamplingView(view: SamplingView): SamplingPicture {
     if (typeof label?.text !== "string") throw new Error("view.labels holds something that has no text.");
     labels.set(ids[i]!, label);
   });
-  return { tokens, next: new NextToken(logits, promptIds), labels };
+  return { tokens, decoder, next: new NextToken(logits, promptIds), labels };
 }

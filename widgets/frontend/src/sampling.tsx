@@ -38,7 +38,8 @@ function SamplingPanel(): JSX.Element {
   good.current = under.value.distribution ?? (picture === null ? null : good.current);
   const now = good.current;
   const { name, context } = model.trait("about").value ?? {};
-  const last = (picture?.tokens.length ?? 0) - 1;
+  const continued = picture?.decoder ?? picture?.tokens ?? [];
+  const strip = { active: continued.length > 0 ? continued.length - 1 : null };
 
   return (
     <Panel
@@ -46,7 +47,7 @@ function SamplingPanel(): JSX.Element {
       title={words.title}
       subtitle={name}
       tokens={picture?.tokens ?? []}
-      strip={{ active: last >= 0 ? last : null }}
+      {...(picture?.decoder ? { decoder: { tokens: continued, strip } } : { strip })}
       ready={picture !== null}
       fault={fault}
       keys={words.keys}
@@ -64,10 +65,10 @@ function SamplingPanel(): JSX.Element {
             </div>
             <div>
               <Knobs live={live} vocabulary={now.size} refused={under.value.tooFar === null ? "" : words.penaltyTooFar(under.value.tooFar)} />
-              <Bench live={live} stream={stream} room={roomFor(picture.tokens.length, context)} />
+              <Bench live={live} stream={stream} room={roomFor(continued.length, context)} />
             </div>
           </div>
-          <Generation stream={stream} prompt={picture.tokens} />
+          <Generation stream={stream} prompt={continued} />
         </>
       )}
     </Panel>

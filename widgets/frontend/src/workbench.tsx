@@ -73,6 +73,7 @@ function Workbench(): JSX.Element {
           </>
         }
         tokens={picture?.tokens ?? []}
+        decoder={{ tokens: picture?.decoder_tokens ?? [] }}
         ready={picture !== null}
         fault={fault}
         keys={words.keys}

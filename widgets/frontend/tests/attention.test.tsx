@@ -129,6 +129,47 @@ afterEach(() => {
   document.body.replaceChildren();
 });
 
+describe("what was written", () => {
+  const written = { tokens: tokensOf(" the", " store"), going: false, unrecorded: "" };
+  const button = (): HTMLButtonElement | null => el.querySelector(".explorer-written > button");
+  const steps = (): HTMLElement[] => [...el.querySelectorAll<HTMLElement>(".explorer-written [data-index]")];
+
+  it("has no place until something was written", async () => {
+    const model = await mount(state());
+    expect(button()).toBeNull();
+    model.arrive("written", written);
+    await settled();
+    expect(button()?.getAttribute("aria-pressed")).toBe("true");
+    expect(words()).toContain("step 1: the last row chose “ store”");
+    model.arrive("written", null);
+    await settled();
+    expect(button()).toBeNull();
+  });
+
+  it("is left and taken up by the switch, and a step by its token", async () => {
+    const model = await mount({ ...state(), written, with_written: true, step: null });
+    steps()[0]!.click();
+    await settled();
+    expect(steps().map((one) => one.getAttribute("aria-selected"))).toEqual(["true", "false"]);
+    expect(words()).toContain("step 0: the last row chose “ the”");
+    press(steps()[0]!, "Enter");
+    await settled();
+    press(steps()[1]!, "Enter");
+    press(steps()[1]!, "Escape");
+    button()!.click();
+    await settled();
+    expect(model.saves).toEqual([{ step: 0 }, { step: null }, { step: 1 }, { step: null }, { with_written: false }]);
+    expect(steps()).toEqual([]);
+  });
+
+  it("says why it was not recorded", async () => {
+    const unrecorded = { key: "nobody_looked", about: {}, text: "No panel was there." };
+    await mount({ ...state(), written: { ...written, unrecorded } });
+    expect(button()?.disabled).toBe(true);
+    expect(words()).toContain("No panel was there.");
+  });
+});
+
 describe("selection", () => {
   it("is written by a click on a cell, and let go by a second one", async () => {
     const model = await mount(state());

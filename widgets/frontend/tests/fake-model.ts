@@ -97,6 +97,7 @@ export function common(changes: Partial<CommonState> = {}): CommonState {
     special_tokens: true,
     literal: false,
     messages: null,
+    decoder: null,
     edits: [],
     target: null,
     against: null,
@@ -107,6 +108,7 @@ export function common(changes: Partial<CommonState> = {}): CommonState {
     can_undo: false,
     can_redo: false,
     pinned: null,
+    written: null,
   } as const;
   return { title: "", text: "a b", embedded: false, about, status, view: {}, ...shared, edits: [], ...changes };
 }

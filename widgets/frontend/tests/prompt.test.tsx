@@ -90,6 +90,19 @@ describe("the prompt", () => {
     expect(document.querySelector(".explorer-warning")?.textContent).toContain("10,000,000 characters");
   });
 
+  it("has a second field for a decoder's text, where the model has a decoder", async () => {
+    expect(document.querySelectorAll("textarea")).toHaveLength(1);
+    model.arrive("decoder", "so far");
+    await settled();
+    const [, second] = document.querySelectorAll("textarea");
+    expect((second as HTMLTextAreaElement).labels?.[0]?.textContent).toBe("Decoder's text");
+    expect(second!.value).toBe("so far");
+    second!.value = "so far so";
+    second!.dispatchEvent(new Event("input", { bubbles: true }));
+    expect(model.saves).toEqual([{ decoder: "so far so" }]);
+    expect(field.value).toBe("start");
+  });
+
   it("lets no key reach the notebook", () => {
     let reached = 0;
     const count = (): void => void (reached += 1);

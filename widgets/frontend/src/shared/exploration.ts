@@ -4,6 +4,7 @@
  */
 
 import type { HostModel } from "./model";
+import type { Said } from "./said";
 import type { WireToken } from "./wire";
 
 /** One change to a pass. What holds a tensor has no plain values; it goes back to Python by its number. */
@@ -26,12 +27,24 @@ export interface WirePinned {
   pictures: Record<string, unknown>;
 }
 
+/** What the model wrote on from the text; see `Written` in Python. */
+export interface WireWritten {
+  /** One for each step. */
+  tokens: WireToken[];
+  /** Whether more is to come. */
+  going: boolean;
+  /** Why its attention was not recorded; empty where it was. */
+  unrecorded: Said;
+}
+
 /** The traits of `Exploration`, the same names as in Python. */
 export interface SharedState {
   text: string;
   special_tokens: boolean;
   literal: boolean;
   messages: { role: string; content: string }[] | null;
+  /** `null` where the model has no decoder beside its text. */
+  decoder: string | null;
   edits: WireEdit[];
   target: number | null;
   against: number | null;
@@ -42,6 +55,7 @@ export interface SharedState {
   can_undo: boolean;
   can_redo: boolean;
   pinned: WirePinned | null;
+  written: WireWritten | null;
 }
 
 /** Their names, with those whose form a panel knows. */
@@ -50,6 +64,7 @@ export const SHARED: ReadonlySet<string> = new Set([
   "special_tokens",
   "literal",
   "messages",
+  "decoder",
   "edits",
   "target",
   "against",
@@ -62,6 +77,7 @@ export const SHARED: ReadonlySet<string> = new Set([
   "can_undo",
   "can_redo",
   "pinned",
+  "written",
 ]);
 
 /** What this front end uses of the host, beside the model. Not every host has it. */

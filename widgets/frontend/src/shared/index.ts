@@ -22,7 +22,7 @@ export { useAround } from "./around";
 export { type Chip, blankMarks, chips, tokenName, visible } from "./chips";
 export * from "./codec";
 export * from "./colors";
-export type { Host, SharedState, WireEdit, WirePinned } from "./exploration";
+export type { Host, SharedState, WireEdit, WirePinned, WireWritten } from "./exploration";
 export { FaultCard, faultOf } from "./fault";
 export * from "./geometry";
 export * from "./heatmap";

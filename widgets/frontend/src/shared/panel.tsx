@@ -28,6 +28,8 @@ export interface PanelProps {
   tokens: readonly WireToken[];
   /** How the prompt's tokens look and what they do; see {@link TokenStrip}. */
   strip?: Partial<Omit<TokenStripProps, "tokens">>;
+  /** The same of the decoder's text, where there is one and the picture shows it. */
+  decoder?: { tokens: readonly WireToken[]; strip?: PanelProps["strip"] };
   /** More lines beside the view's own notes. */
   notes?: readonly string[];
   /** What could not be read in the browser; the kernel's own errors are shown without being told. */
@@ -126,6 +128,12 @@ export function Panel(props: PanelProps): JSX.Element {
       {!embedded && props.tokens.length > 0 && (
         <div class={fault ? "is-dimmed" : undefined}>
           <TokenStrip label={words.promptTokens} linked {...props.strip} tokens={props.tokens} />
+        </div>
+      )}
+      {!embedded && typeof model.trait("decoder").value === "string" && <Prompt of="decoder" />}
+      {!embedded && (props.decoder?.tokens.length ?? 0) > 0 && (
+        <div class={fault ? "is-dimmed" : undefined}>
+          <TokenStrip label={words.decoderTokens} {...props.decoder!.strip} tokens={props.decoder!.tokens} />
         </div>
       )}
       {!embedded &&

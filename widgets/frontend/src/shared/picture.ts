@@ -23,6 +23,7 @@ export function checkView(view: Partial<View>): View {
   return {
     request: view.request ?? 0,
     tokens: view.tokens,
+    decoder_tokens: view.decoder_tokens ?? null,
     notes: Array.isArray(view.notes) ? view.notes : [],
   };
 }

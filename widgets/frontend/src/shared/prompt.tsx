@@ -21,7 +21,12 @@ function grow(field: HTMLTextAreaElement): void {
   if (field.scrollHeight > 0) field.style.height = `${field.scrollHeight + 2}px`;
 }
 
-export function Prompt(): JSX.Element {
+export interface PromptProps {
+  /** Which text is typed: the prompt, or the decoder's text of an encoder-decoder. */
+  of?: "text" | "decoder";
+}
+
+export function Prompt({ of = "text" }: PromptProps): JSX.Element {
   const model = useModel<CommonState>();
   const field = useRef<HTMLTextAreaElement>(null);
   const rule = useRef(new EchoRule());
@@ -30,7 +35,8 @@ export function Prompt(): JSX.Element {
   const words = useWords(sharedWords);
   const note = useSignal<((said: Words<typeof sharedWords>) => string) | null>(null);
   const id = useDomId();
-  const text = model.trait("text");
+  const text = model.trait(of);
+  const [label, placeholder] = of === "text" ? [words.prompt, words.typePrompt] : [words.decoder, words.typeDecoder];
 
   const show = (arrived: string): void => {
     const element = field.current;
@@ -58,13 +64,13 @@ export function Prompt(): JSX.Element {
     note.value = whole === element.value ? null : (said) => said.halfCharacter;
     if (whole === text.peek()) return;
     rule.current.send(whole);
-    model.write({ text: whole });
+    model.write({ [of]: whole });
   };
 
   return (
     <div class="explorer-prompt">
-      <label class="explorer-hidden" for={id}>
-        {words.prompt}
+      <label class={of === "text" ? "explorer-hidden" : undefined} for={id}>
+        {label}
       </label>
       <textarea
         ref={field}
@@ -76,7 +82,7 @@ export function Prompt(): JSX.Element {
         readOnly={!model.connected.value}
         title={model.connected.value ? undefined : words.needsModel}
         autocomplete="off"
-        placeholder={words.typePrompt}
+        placeholder={placeholder}
         defaultValue={String(text.peek() ?? "")}
         onInput={typed}
         onCompositionStart={() => (composing.current = true)}

@@ -24,6 +24,7 @@ export interface Notes {
   replaced_characters: { count: number };
   not_recorded: { layers: number[] };
   nan_weights: { layer: number };
+  nobody_looked: object;
   against_is_likeliest: object;
   generating: object;
   integrating: object;

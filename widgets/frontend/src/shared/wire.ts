@@ -50,6 +50,8 @@ export interface About {
 export interface View {
   request: number;
   tokens: WireToken[];
+  /** Of the decoder's text, where the model has a decoder and the panel shows it. */
+  decoder_tokens?: WireToken[] | null;
   notes: Said[];
 }
 
