@@ -16,6 +16,8 @@ from explorer.note import Note
 from explorer.overview import Overview, recorded
 from explorer.sites import checked_indices, chosen_stack, heads_of
 from widgets import attention_parts, wire
+from widgets.attention_depth import DepthView
+from widgets.attention_difference import DifferenceView, checked_other
 from widgets.attention_neuron import NeuronView
 from widgets.attention_page import all_heads
 from widgets.attention_view import AttentionView
@@ -38,7 +40,7 @@ _PRINTED_CELLS = 512
 # Of what one message asks for: more could not be seen at once.
 _MOST_CELLS = 512 * 512
 # The views that are widgets of their own, sent when they are chosen.
-VIEWS: dict[str, type[AttentionView]] = {"neuron": NeuronView}
+VIEWS: dict[str, type[AttentionView]] = {"neuron": NeuronView, "depth": DepthView, "difference": DifferenceView}
 # What the browser may ask for, each by itself: the newest request of a kind counts.
 _ASKED = ("part", "row", "column")
 
@@ -60,6 +62,7 @@ class AttentionPanel(Panel):
             each row.
         direction: in the text, whether the chosen token "attends" or is "attended" to.
         hide_sink: whether the first token's column, and a learned sink, are hidden. Weights stay as they are.
+        other: another model, or a trace, that the view "difference" compares with; None for none (not synced).
 
     Warning:
         Thumbnails are 8 bits deep (error at most 0.002). From 513 tokens on they are made from 64 query rows,
@@ -80,10 +83,12 @@ class AttentionPanel(Panel):
     reach = traitlets.Enum(("one", "map", "row"), default_value="one").tag(sync=True)
     direction = traitlets.Enum(("attends", "attended"), default_value="attends").tag(sync=True)
     hide_sink = traitlets.Bool(False).tag(sync=True)
+    other = traitlets.Any(None)
 
     def __init__(self, model: Any, text: str | None = None, **traits: Any) -> None:
         self._trace: Trace | None = None
         self._pictured = (0, "", "attn")  # request, stack and kind of the picture that is shown
+        self._left: dict[type[Panel], dict[str, Any]] = {}  # how views were when others were chosen
         super().__init__(model, text, **traits)
         self._mode_chosen()
         self.on_msg(self._message)
@@ -98,15 +103,31 @@ class AttentionPanel(Panel):
         if not self._ready or self.mode in self.inner:
             return
         old = self.panels
+        for view in old:
+            self._left[type(view)] = {name: getattr(view, name) for name in getattr(view, "_kept", ())}
         kind = VIEWS.get(self.mode)
         if kind is None:
             self.inner = {}
         else:
-            view = kind(self.exploration, title=self.title)
+            kept = self._left.get(kind, {})
+            if kind is DifferenceView and self.other is not None:
+                kept = {**kept, "other": self.other}
+            view = kind(self.exploration, title=self.title, **kept)
             view.keeper = self
             self.inner = {self.mode: view}
         for view in old:
             view.close()
+
+    @traitlets.validate("other")
+    def _check_other(self, proposal: Any) -> Any:
+        return checked_other(proposal["value"])
+
+    @traitlets.observe("other")
+    @guarded
+    def _other_set(self, change: Any) -> None:
+        for view in self.panels:
+            if isinstance(view, DifferenceView):
+                view.other = change["new"]
 
     @traitlets.observe("selection")
     @guarded

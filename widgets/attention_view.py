@@ -1,4 +1,4 @@
-"""What stands inside the attention panel when it is chosen there: a picture of its own, whose code is sent only then."""
+"""What stands inside the attention panel when it is chosen there: a picture of its own, its code sent only then."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class AttentionView(Panel):
     _rank = 2
     # The fields of the selection that a new picture is needed for.
     _chosen_by: tuple[str, ...] = ("layer", "heads", "stack", "kind")
+    # What is as it was left when the view is chosen again.
+    _kept: tuple[str, ...] = ()
 
     inside = traitlets.Bool(True).tag(sync=True)
 
@@ -36,7 +38,9 @@ class AttentionView(Panel):
     @traitlets.observe("selection")
     @guarded
     def _chosen(self, change: Any) -> None:
-        if self._ready and any(getattr(change["old"], name) != getattr(change["new"], name) for name in self._chosen_by):
+        if self._ready and any(
+            getattr(change["old"], name) != getattr(change["new"], name) for name in self._chosen_by
+        ):
             self._request()
 
     def _heads(self, trace: Trace) -> tuple[Stack, int, list[int], AttentionRows]:

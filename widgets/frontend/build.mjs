@@ -11,7 +11,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
-const PANELS = ["attention", "attention-neuron", "attribution", "sampling", "token", "workbench"];
+const PANELS = ["attention", "attention-neuron", "attention-depth", "attention-difference", "attribution", "sampling", "token", "workbench"];
 // What a saved page is made of beside its panels.
 const PAGE = "host";
 // What BertViz's scripts stand on; it has no looks of its own.

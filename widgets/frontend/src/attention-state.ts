@@ -79,7 +79,7 @@ export interface Matrix {
   not_numbers: number;
 }
 
-export type Mode = "matrix" | "text" | "neuron";
+export type Mode = "matrix" | "text" | "neuron" | "depth" | "difference";
 export type Combine = "mean" | "max";
 export type Scale = "linear" | "log";
 export type Reach = "one" | "map" | "row";
@@ -124,6 +124,9 @@ export interface Picture {
   cols: number;
   sampled: number | null;
 }
+
+/** The positions that attend and are attended to, and their tokens. */
+export type Sides = Pick<Picture, "queries" | "keys" | "queryTokens" | "keyTokens">;
 
 /** The map that is shown large: all of the chosen heads' weights, or a part. */
 export interface HeadMap {

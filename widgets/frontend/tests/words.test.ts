@@ -20,6 +20,8 @@ const WITHOUT_LANGUAGE = new Set([
   "sampling.whole",
   "attribution.ready",
   "attribution.of",
+  "difference.says",
+  "difference.quoted",
 ]);
 /** What they name is Chinese, or stands in quotes; of all others it is numbers or Latin letters. */
 const OF_WORDS = new Set([

@@ -49,6 +49,8 @@ export {
   type Words,
   attentionWords,
   attributionWords,
+  depthWords,
+  differenceWords,
   languageOf,
   neuronWords,
   noteWords,
