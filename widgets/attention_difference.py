@@ -23,6 +23,7 @@ from widgets.connection import asset, guarded
 from widgets.exploration import Exploration
 from widgets.worker import Job
 
+_HOW = {"only first": "only_before", "only second": "only_now"}
 REFERENCES = ("edits", "prompt", "pinned", "other")
 
 
@@ -178,7 +179,7 @@ def _groups(groups: Sequence[Aligned]) -> list[dict[str, Any]]:
     return [
         {
             "label": group.label,
-            "how": group.how,
+            "how": _HOW.get(group.how, group.how),
             "before": [group.first.start, group.first.stop],
             "now": [group.second.start, group.second.stop],
         }

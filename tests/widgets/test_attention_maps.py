@@ -143,7 +143,7 @@ def test_two_prompts_are_aligned_and_what_is_not_is_told(sample: explorer.Model,
     groups = [(one["label"], one["how"], one["before"], one["now"]) for one in view.view["queries"]]
     assert groups == [
         ("The", "same", [0, 1], [0, 1]),
-        (" big", "only first", [1, 2], [1, 1]),
+        (" big", "only_before", [1, 2], [1, 1]),
         (" capital", "same", [2, 3], [1, 2]),
         (" of", "same", [3, 4], [2, 3]),
         (" Italy →  France", "replaced", [4, 5], [3, 4]),

@@ -142,7 +142,8 @@ function Depth({ picture, entries, selection, what, hideFirst, asked, reach }: D
   const choose = ({ row, col }: Partial<Cell>): void => {
     const query = row === undefined ? null : (all.rowStart[row] ?? null);
     const key = col === undefined ? null : (all.colStart[col] ?? null);
-    model.write({ selection: { layer: null, heads: null, stack: null, kind: "attn", ...selection, query, key } });
+    const now = model.trait("selection").peek() ?? {}; // the layer may have moved since this was drawn
+    model.write({ selection: { layer: null, heads: null, stack: null, kind: "attn", ...now, query, key } });
   };
   const looked = useLook(sides.queries, sides.keys);
   return (

@@ -42,7 +42,7 @@ interface State extends CommonState {
 /** Positions that stand for the same: runs of the reference's and of this prompt's, [first, after the last]. */
 export interface Group {
   label: string;
-  how: "same" | "respelt" | "replaced" | "only first" | "only second";
+  how: "same" | "respelt" | "replaced" | "only_before" | "only_now";
   before: [number, number];
   now: [number, number];
 }
@@ -79,12 +79,11 @@ export interface DifferencePicture {
   compared: Compared | null;
 }
 
-/** What only one side has: "first" for the reference. */
-function onlySide(picture: Compared, { row, col }: Cell): "first" | "second" | null {
+/** Which side alone has a cell's query or key; `null` where both have them. */
+function onlySide(picture: Compared, { row, col }: Cell): "only_before" | "only_now" | null {
   if (picture.all.block > 1) return null;
   for (const { how } of [picture.queries[row], picture.keys[col]] as Group[]) {
-    if (how === "only first") return "first";
-    if (how === "only second") return "second";
+    if (how === "only_before" || how === "only_now") return how;
   }
   return null;
 }
@@ -184,7 +183,8 @@ function Difference({ picture, compared, looked }: DifferenceProps): JSX.Element
   const choose = ({ row, col }: Partial<Cell>): void => {
     const query = row === undefined ? null : positionOf(queries[all.rowStart[row] ?? -1]);
     const key = col === undefined ? null : positionOf(keys[all.colStart[col] ?? -1]);
-    model.write({ selection: { layer: null, heads: null, stack: null, kind: "attn", ...selection, query, key } });
+    const chosen = model.trait("selection").peek() ?? {};
+    model.write({ selection: { layer: null, heads: null, stack: null, kind: "attn", ...chosen, query, key } });
   };
   return (
     <Plane
@@ -212,8 +212,8 @@ function saidOf(
   const names = words.sides[reference] ?? ["", ""];
   const [before, now] = [compared.before, compared.now].map((side) => written(side[at] ?? NaN, attention.notANumber));
   const only = onlySide(compared, cell);
-  if (only === "first") return { ...said, weight: words.onlyIn(names[0], before as string) };
-  if (only === "second") return { ...said, weight: words.onlyIn(names[1], now as string) };
+  if (only === "only_before") return { ...said, weight: words.onlyIn(names[0], before as string) };
+  if (only === "only_now") return { ...said, weight: words.onlyIn(names[1], now as string) };
   const change = signed(all.weights[at] ?? NaN, attention.notANumber);
   const weight = words.says(change, names[0], before as string, names[1], now as string);
   return { ...said, weight: all.block === 1 ? weight : attention.largestInBlock(weight, all.block, all.block) };
@@ -305,7 +305,7 @@ function Aside({ picture, compared }: { picture: DifferencePicture; compared: Co
     const change = signed(all.weights[most.row * all.cols + most.col] ?? 0, attention.notANumber);
     said.push(words.largest(change, cellWords(all, sides, most, attention).pair));
   }
-  const [before, now, replaced] = [listed("only first"), listed("only second"), listed("replaced")];
+  const [before, now, replaced] = [listed("only_before"), listed("only_now"), listed("replaced")];
   if (before !== null) said.push(words.unaligned(names[0], before));
   if (now !== null) said.push(words.unaligned(names[1], now));
   if (replaced !== null) said.push(words.replaced(replaced));
