@@ -183,7 +183,7 @@ export const depth = {
   meanings: {
     rollout:
       "Rollout (Abnar & Zuidema 2020): each layer mixes tokens by ½ × the mean of its heads’ weights + ½ × the token itself; the layers’ mixtures are multiplied. Rows sum to 1. Values and MLPs are left out.",
-    flow: "Flow (Abnar & Zuidema 2020): the same mixtures as pipes; how much could pass at most from the column’s token to the row. Each cell is a maximum of its own, so rows do not sum to 1.",
+    flow: "Flow (Abnar & Zuidema 2020): each layer’s mixtures (½ × the mean of its heads’ weights + ½ × the token itself) as pipes; how much could pass at most from the column’s token to the row. Each cell is a maximum of its own, so rows do not sum to 1.",
     norm: "Norm-weighted (Kobayashi et al. 2020): the length of weight × value × output projection, what a head moves from the column’s token, in the residual stream’s units. Several heads: the mean of the lengths.",
   },
   keys: [
