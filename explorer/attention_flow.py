@@ -18,6 +18,7 @@ from torch import Tensor
 from explorer.anatomy import Stack
 from explorer.control import report
 from explorer.errors import Refused
+from explorer.note import Note
 from explorer.sites import checked_indices, checked_layer, chosen_stack
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # A network has a pipe for each weight of each layer; longer texts would take minutes for a single position.
 FLOW_TOKENS = 64
+_ROLLING = Note("rolling_out", "rollout")
+_FLOWING = Note("finding_flow", "flow")
 # Capacities are whole numbers, so that the maximum is found exactly: multiples of 2**-40, rounded down.
 _UNIT = 2**40
 
@@ -63,7 +66,7 @@ def attention_rollout(
         for start, mixing in _mixing(trace, index, stack, text):
             below[:, : mixing.shape[1]] += found[:, start : start + len(mixing)] @ mixing
         found = below
-        report((last - index + 1) / (last + 1), "rollout")
+        report((last - index + 1) / (last + 1), _ROLLING)
     return found
 
 
@@ -78,7 +81,7 @@ def attention_flow(
     """How much could flow at most from each input token to a position after a layer, through weights as capacities.
 
     Each pair of a position and an input token is a maximum of its own: a row does not sum to 1. Up to 64 tokens; one
-    position of 64 tokens over 30 layers can take more than a minute, which `report` tells and cancelling ends.
+    position of 64 tokens over 30 layers takes seconds, which `report` tells and cancelling ends.
 
     Args:
         trace: what was recorded, self-attention of all layers up to `layer` in it.
@@ -118,22 +121,28 @@ def max_flows(layers: Sequence[Tensor], sources: Sequence[int]) -> Tensor:
         Cancelled: the work was superseded.
     """
     import networkx
-    from networkx.algorithms.flow import build_residual_network, preflow_push
+    from networkx.algorithms.flow import build_residual_network, shortest_augmenting_path
 
     count = layers[0].shape[1]
-    pipes: Any = networkx.DiGraph()
-    pipes.add_nodes_from((depth, place) for depth in range(len(layers) + 1) for place in range(count))
-    for depth, capacities in enumerate(layers):
-        whole = (capacities.double() * _UNIT).floor().long()
-        for query, key in whole.nonzero().tolist():
-            pipes.add_edge((depth + 1, query), (depth, key), capacity=int(whole[query, key]))
-    network = build_residual_network(pipes, "capacity")
+    whole = [(capacities.double() * _UNIT).floor().long() for capacities in layers]
     found = torch.zeros(len(sources), count, dtype=torch.double)
     for row, source in enumerate(sources):
+        # Without what no path from the source reaches: in a causal model all later positions, at every depth.
+        pipes: Any = networkx.DiGraph()
+        reached = [source]
+        for depth in range(len(layers) - 1, -1, -1):
+            for query in reached:
+                for key in whole[depth][query].nonzero()[:, 0].tolist():
+                    pipes.add_edge((depth + 1, query), (depth, key), capacity=int(whole[depth][query, key]))
+            reached = whole[depth][reached].sum(dim=0).nonzero()[:, 0].tolist()
+        network = build_residual_network(pipes, "capacity")
+        start = (len(layers), source)
         for key in range(count):
-            solved = preflow_push(pipes, (len(layers), source), (0, key), residual=network, value_only=True)
-            found[row, key] = solved.graph["flow_value"] / _UNIT
-            report((row * count + key + 1) / found.numel(), "flow")
+            if key in reached:
+                # In these networks ten times as fast as the usual algorithms: nearly every path is a shortest one.
+                solved = shortest_augmenting_path(pipes, start, (0, key), residual=network, value_only=True)
+                found[row, key] = solved.graph["flow_value"] / _UNIT
+            report((row * count + key + 1) / found.numel(), _FLOWING)
     return found
 
 

@@ -32,6 +32,8 @@ Key = Literal[
     "generating",
     "integrating",
     "reading_heads",
+    "rolling_out",
+    "finding_flow",
     "on_request",
     "baseline",
     "stopped",

@@ -17,6 +17,8 @@ from explorer.overview import Overview, recorded
 from explorer.positions import positions, reads_images
 from explorer.sites import checked_indices, chosen_stack, heads_of
 from widgets import attention_parts, wire
+from widgets.attention_depth import DepthView
+from widgets.attention_difference import DifferenceView, checked_other
 from widgets.attention_lines import LinesView
 from widgets.attention_measures import MeasuresView
 from widgets.attention_neuron import NeuronView
@@ -49,6 +51,8 @@ VIEWS: dict[str, type[AttentionView]] = {
     "heads": MeasuresView,
     "lines": LinesView,
     "neuron": NeuronView,
+    "depth": DepthView,
+    "difference": DifferenceView,
     "pictures": PicturesView,
 }
 # What the browser may ask for, each by itself: the newest request of a kind counts.
@@ -77,6 +81,7 @@ class AttentionPanel(OrderedHeads):
             (`exploration.written`). It grows while the model writes, from what its passes recorded.
         step: which step of the writing is shown, counted from 0: what was read when its token was chosen, which is the
             last row; None for the newest.
+        other: another model, or a trace, that the view "difference" compares with; None for none (not synced).
 
     Warning:
         Thumbnails are 8 bits deep (error at most 0.002). From 513 tokens on they are made from 64 query rows,
@@ -100,10 +105,12 @@ class AttentionPanel(OrderedHeads):
     hide_sink = traitlets.Bool(False).tag(sync=True)
     with_written = traitlets.Bool(True).tag(sync=True)
     step = traitlets.Int(None, allow_none=True).tag(sync=True)
+    other = traitlets.Any(None)
 
     def __init__(self, model: Any, text: str | None = None, **traits: Any) -> None:
         self._trace: Trace | None = None
         self._pictured = (0, "", "attn")  # request, stack and kind of the picture that is shown
+        self._left: dict[type[Panel], dict[str, Any]] = {}  # how views were when others were chosen
         super().__init__(model, text, **traits)
         self._mode_chosen()
         self.on_msg(self._message)
@@ -118,14 +125,30 @@ class AttentionPanel(OrderedHeads):
         if not self._ready or self.mode in self.inner:
             return
         old = self.panels
+        for view in old:
+            self._left[type(view)] = {name: getattr(view, name) for name in getattr(view, "_kept", ())}
         kind = VIEWS.get(self.mode)
         if kind is None:
             self.inner = {}
         else:
-            view = kind(self.exploration, keeper=self, title=self.title)
+            kept = self._left.get(kind, {})
+            if kind is DifferenceView and self.other is not None:
+                kept = {**kept, "other": self.other}
+            view = kind(self.exploration, keeper=self, title=self.title, **kept)
             self.inner = {self.mode: view}
         for view in old:
             view.close()
+
+    @traitlets.validate("other")
+    def _check_other(self, proposal: Any) -> Any:
+        return checked_other(proposal["value"])
+
+    @traitlets.observe("other")
+    @guarded
+    def _other_set(self, change: Any) -> None:
+        for view in self.panels:
+            if isinstance(view, DifferenceView):
+                view.other = change["new"]
 
     @traitlets.observe("selection")
     @guarded

@@ -32,6 +32,8 @@ class AttentionView(Panel):
     _rank = 2
     # The fields of the selection that a new picture is needed for.
     _chosen_by: tuple[str, ...] = ("layer", "heads", "stack", "kind")
+    # What is as it was left when the view is chosen again.
+    _kept: tuple[str, ...] = ()
 
     inside = traitlets.Bool(True).tag(sync=True)
     around = traitlets.Unicode("").tag(sync=True)

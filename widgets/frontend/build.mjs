@@ -13,6 +13,8 @@ import { build } from "esbuild";
 
 const PANELS = [
   "attention",
+  "attention-depth",
+  "attention-difference",
   "attention-lines",
   "attention-measures",
   "attention-neuron",

@@ -7,11 +7,12 @@ import { AttentionAxis } from "./attention-axis";
 import { type Coloring, entriesOf, entryOf, isFirstToken, weightText } from "./attention-colors";
 import { type MapLayout, axisLabel, layoutMap, spanName, stretched } from "./attention-layout";
 import { type Region, isWhole, panned, showing, whole, zoomed } from "./attention-region";
-import { type HeadMap, type Picture, type Rows, colSpan, headsName, hiddenBy, rowSpan } from "./attention-state";
+import { type HeadMap, type Rows, type Sides, colSpan, headsName, hiddenBy, rowSpan } from "./attention-state";
 import {
   type Box,
   type Cell,
   type Rgb,
+  type TableKind,
   type Words,
   attentionWords,
   blit,
@@ -31,8 +32,27 @@ import {
   walked,
 } from "./shared";
 
+/** What a map shows that is no weight: its colours, its name and what its cells say. */
+export interface Meaning {
+  table: TableKind;
+  /** The table's entry of each cell of the map. */
+  entries: Uint8Array;
+  label: string;
+  says: (cell: Cell) => Said;
+  /** Whether there is no number to show. */
+  empty: (cell: Cell) => boolean;
+}
+
+/** The pair of a cell, and what it is worth. */
+export interface Said {
+  pair: string;
+  weight: string;
+}
+
 export interface MapProps {
-  picture: Picture;
+  picture: Sides;
+  /** What is shown where it is no weight of the chosen heads. */
+  meaning?: Meaning;
   /** The whole, which says how large everything is; and the part that is drawn. */
   all: HeadMap;
   map: HeadMap;
@@ -59,10 +79,10 @@ export interface MapProps {
 /** What a cell says, in words: `“ to” → “ Mary”` and its weight. */
 export function cellWords(
   map: HeadMap,
-  picture: Picture,
+  picture: Sides,
   cell: Cell,
   words: Words<typeof attentionWords>,
-): { pair: string; weight: string } {
+): Said {
   const rows = rowSpan(map, cell.row);
   const cols = colSpan(map, cell.col);
   const from = spanName(picture.queryTokens, rows.first, rows.last);
@@ -85,17 +105,17 @@ const BROKEN = { light: pixelOf([180, 84, 10]), dark: pixelOf([240, 163, 94]) };
 
 /** Draws the map's cells: those in the future stay empty, those before a window are hatched, a hidden column is grey. */
 function drawMap(canvas: HTMLCanvasElement, props: MapProps, layout: MapLayout, dark: boolean): void {
-  const { map, ratio, hideSink } = props;
+  const { map, ratio, hideSink, meaning } = props;
   const { lattice } = layout;
   const theme = dark ? "dark" : "light";
-  const colors = tableOf("weight", dark);
+  const colors = tableOf(meaning?.table ?? "weight", dark);
   const surface = surfaceBehind(canvas) ?? colors.surface;
   const table = pixelsOver(colors, mixed(BLACK, BREATH[theme], surface));
   const { rows, cols } = map;
   paint(canvas, { width: cols * lattice.pitchX, height: rows * lattice.pitchY, ratio }, (target) => {
     const gap = Math.round(lattice.gap * ratio);
     const place = { left: 0, top: 0, width: target.width, height: target.height, gap };
-    blit(target, { values: entriesOf(map, props.coloring, hideSink), rows, cols }, table, place);
+    blit(target, { values: meaning?.entries ?? entriesOf(map, props.coloring, hideSink), rows, cols }, table, place);
     const pitchX = target.width / cols;
     const pitchY = target.height / rows;
     const fill = (row: number, from: number, to: number, pixel: number, hatched: boolean): void => {
@@ -111,7 +131,7 @@ function drawMap(canvas: HTMLCanvasElement, props: MapProps, layout: MapLayout, 
       for (let col = 0; col < cols; col++) {
         const why = hiddenBy(map, row, col);
         if (why === "later") fill(row, col, cols, 0, false);
-        else if (why === "window") fill(row, col, col + 1, HATCH[theme], true);
+        else if (why === "window" || meaning?.empty({ row, col })) fill(row, col, col + 1, HATCH[theme], true);
         else if (hideSink && isFirstToken(map, col)) fill(row, col, col + 1, HIDDEN[theme], false);
         else if (!Number.isFinite(map.weights[row * cols + col])) fill(row, col, col + 1, BROKEN[theme], true);
         if (why === "later") break; // nor is anything after it seen
@@ -170,7 +190,7 @@ export function AttentionMap(props: MapProps): JSX.Element {
   const sinkCanvas = useRef<HTMLCanvasElement>(null);
   const held = useRef<{ x: number; y: number; region: Region; moved: boolean } | null>(null);
   const labelsOf = (one: HeadMap): { rows: string[]; cols: string[] } => {
-    const label = (starts: number[], tokens: typeof picture.tokens): string[] =>
+    const label = (starts: number[], tokens: typeof picture.keyTokens): string[] =>
       starts.map((at) => (tokens[at] ? axisLabel(tokens[at]) : ""));
     return { rows: label(one.rowStart, picture.queryTokens), cols: label(one.colStart, picture.keyTokens) };
   };
@@ -193,7 +213,7 @@ export function AttentionMap(props: MapProps): JSX.Element {
   useLayoutEffect(() => {
     if (canvas.current && width > 0) drawMap(canvas.current, props, layout, isDark);
     if (sinkCanvas.current && sink && width > 0) drawSink(sinkCanvas.current, props, sink, layout, isDark);
-  }, [map, layout, isDark, revision, props.hideSink, width, sink, ...Object.values(props.coloring)]);
+  }, [map, layout, isDark, revision, props.hideSink, width, sink, props.meaning?.entries, ...Object.values(props.coloring)]);
 
   const at = hover.value;
   const cursorAt = (looked: Partial<Cell>): Cell => ({
@@ -201,8 +221,9 @@ export function AttentionMap(props: MapProps): JSX.Element {
     col: Math.min(map.cols - 1, looked.col ?? chosen.col ?? 0),
   });
   const cursor = cursorAt(at);
+  const says = (cell: Cell): Said => props.meaning?.says(cell) ?? cellWords(map, picture, cell, words);
   const tip = (cell: Cell): JSX.Element => {
-    const { pair, weight } = cellWords(map, picture, cell, words);
+    const { pair, weight } = says(cell);
     return (
       <>
         <bdi>{pair}</bdi>
@@ -304,7 +325,7 @@ export function AttentionMap(props: MapProps): JSX.Element {
     event.preventDefault();
   };
 
-  const spoken = cellWords(map, picture, cursor, words);
+  const spoken = says(cursor);
   const band = (side: "row" | "col", index: number | undefined): JSX.Element | null => {
     if (index === undefined || index >= (side === "row" ? map.rows : map.cols)) return null;
     const box = boxOf(lattice, side === "row" ? { row: index, col: 0 } : { row: 0, col: index });
@@ -327,7 +348,7 @@ export function AttentionMap(props: MapProps): JSX.Element {
       style={{ width: `${layout.width}px`, height: `${layout.height}px` }}
       role="grid"
       tabIndex={0}
-      aria-label={words.map(headsName(words, map))}
+      aria-label={props.meaning?.label ?? words.map(headsName(words, map))}
       aria-rowcount={map.rows}
       aria-colcount={map.cols}
       aria-activedescendant={cellId}

@@ -81,7 +81,7 @@ export interface Matrix {
   not_numbers: number;
 }
 
-export type Mode = "matrix" | "text" | "heads" | "lines" | "neuron" | "pictures";
+export type Mode = "matrix" | "text" | "heads" | "lines" | "neuron" | "depth" | "difference" | "pictures";
 export type Combine = "mean" | "max";
 export type Scale = "linear" | "log";
 export type Reach = "one" | "map" | "row";
@@ -134,6 +134,9 @@ export interface Picture {
   /** The heads, each as `layer.head`, that hold weights that are not numbers. */
   notNumbers: ReadonlySet<string>;
 }
+
+/** The positions that attend and are attended to, and their tokens. */
+export type Sides = Pick<Picture, "queries" | "keys" | "queryTokens" | "keyTokens">;
 
 /** The map that is shown large: all of the chosen heads' weights, or a part. */
 export interface HeadMap {

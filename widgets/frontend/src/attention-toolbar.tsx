@@ -5,7 +5,7 @@ import { type Region, isWhole, whole, zoomed } from "./attention-region";
 import type { Mode, Picture, Selection, State } from "./attention-state";
 import { attentionWords, useModel, useWords } from "./shared";
 
-export const MODES: readonly Mode[] = ["matrix", "text", "heads", "lines", "neuron", "pictures"];
+export const MODES: readonly Mode[] = ["matrix", "text", "heads", "lines", "neuron", "depth", "difference", "pictures"];
 // What the panel draws itself; the others are widgets of their own.
 export const OWN: readonly Mode[] = ["matrix", "text"];
 const STEP = 1.5;
@@ -27,18 +27,6 @@ export function AttentionToolbar(props: ToolbarProps): JSX.Element {
   const words = useWords(attentionWords);
   const full = whole(picture.queries, picture.keys);
   const { stack, kind, choices } = picture;
-  const zoom = (label: string, sign: string, factor: number, off: boolean): JSX.Element => (
-    <button
-      type="button"
-      class="explorer-button"
-      aria-label={label}
-      title={label}
-      disabled={off}
-      onClick={() => props.onLook(zoomed(region, full, factor))}
-    >
-      {sign}
-    </button>
-  );
   const choice = (
     trait: "scale" | "reach" | "direction" | "combine",
     label: string,
@@ -70,17 +58,35 @@ export function AttentionToolbar(props: ToolbarProps): JSX.Element {
           ])}
         />
       )}
-      {several && mode !== "lines" && choice("combine", words.together, words.combines, "mean")}
+      {several && (OWN.includes(mode) || mode === "pictures") && choice("combine", words.together, words.combines, "mean")}
       {choice("scale", words.scale, words.scales, "linear")}
       {OWN.includes(mode) && choice("reach", words.reach, words.reaches, "one")}
       {mode === "text" && choice("direction", words.direction, words.directions, "attends")}
-      {mode === "matrix" && (
-        <span class="explorer-zoom">
-          {zoom(words.zoomOut, "−", STEP, isWhole(region, full))}
-          {zoom(words.zoomIn, "+", 1 / STEP, region.rows <= 4 && region.cols <= 4)}
-        </span>
-      )}
+      {mode === "matrix" && <Zoom {...{ region, full }} onLook={props.onLook} />}
     </div>
+  );
+}
+
+/** Looks closer at a map, and further away. */
+export function Zoom({ region, full, onLook }: { region: Region; full: Region; onLook: (to: Region) => void }): JSX.Element {
+  const words = useWords(attentionWords);
+  const zoom = (label: string, sign: string, factor: number, off: boolean): JSX.Element => (
+    <button
+      type="button"
+      class="explorer-button"
+      aria-label={label}
+      title={label}
+      disabled={off}
+      onClick={() => onLook(zoomed(region, full, factor))}
+    >
+      {sign}
+    </button>
+  );
+  return (
+    <span class="explorer-zoom">
+      {zoom(words.zoomOut, "−", STEP, isWhole(region, full))}
+      {zoom(words.zoomIn, "+", 1 / STEP, region.rows <= 4 && region.cols <= 4)}
+    </span>
   );
 }
 
@@ -125,7 +131,7 @@ interface ChooseProps {
   onChoose: (value: string) => void;
 }
 
-function Choose({ label, value, options, disabled, onChoose }: ChooseProps): JSX.Element {
+export function Choose({ label, value, options, disabled, onChoose }: ChooseProps): JSX.Element {
   return (
     <select
       class="explorer-select"

@@ -21,6 +21,8 @@ const WITHOUT_LANGUAGE = new Set([
   "attribution.ready",
   "attribution.of",
   "measures.at",
+  "difference.says",
+  "difference.quoted",
 ]);
 /** What they name is Chinese, or stands in quotes; of all others it is numbers or Latin letters. */
 const OF_WORDS = new Set([

@@ -50,6 +50,8 @@ export {
   type Words,
   attentionWords,
   attributionWords,
+  depthWords,
+  differenceWords,
   languageOf,
   linesWords,
   measureNames,

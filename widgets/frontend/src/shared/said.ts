@@ -29,6 +29,8 @@ export interface Notes {
   generating: object;
   integrating: object;
   reading_heads: object;
+  rolling_out: object;
+  finding_flow: object;
   on_request: { seconds: number };
   baseline: { kind: string; held: boolean };
   stopped: object;

@@ -111,7 +111,16 @@ export const attention = {
   mapAsTable: (rows: number, cols: number) => `the map as a table (${whole(rows)} × ${whole(cols)})`,
   queryByKey: "query \\ key",
   view: "View",
-  modes: { matrix: "Matrix", text: "Text", heads: "What heads do", lines: "Lines", neuron: "Neurons", pictures: "Pictures" },
+  modes: {
+    matrix: "Matrix",
+    text: "Text",
+    heads: "What heads do",
+    lines: "Lines",
+    neuron: "Neurons",
+    depth: "Depth",
+    difference: "Difference",
+    pictures: "Pictures",
+  },
   viewLater: "The view is on its way.",
   viewFailed: "The view could not be drawn.",
   whichAttention: "Which attention",
@@ -350,6 +359,80 @@ export const pictures = {
     ["Enter", "ask the patch; once more lets go"],
   ] as readonly KeyHelp[],
   asTable: (rows: number, columns: number) => `the weights as a table (${rows} × ${columns})`,
+
+export const depth = {
+  title: "Attention over depth",
+  measure: "Measure",
+  measures: { rollout: "rollout", flow: "flow", norm: "norm-weighted" },
+  upTo: (layer: number) => (layer === 0 ? "after layer 0" : `layers 0 to ${layer}`),
+  layer: "layer",
+  reach: "What the strongest colour means",
+  reaches: { map: "up to the map's largest", row: "up to each row's largest", rest: "without the first token" },
+  rowsLargest: "the row's largest",
+  everyRow: "all rows",
+  whyEveryRow: "Flow takes seconds a row: without this the chosen row is computed, or the last one.",
+  notComputed: "not computed; choose this row",
+  rowsMissing: (ready: number, all: number) => `${whole(ready)} of ${whole(all)} rows computed, the others are hatched`,
+  firstHidden: "the first token is left out of the colours and shown in grey",
+  map: {
+    rollout: (what: string) => `Attention rollout, ${what}: rows draw from columns`,
+    flow: (what: string) => `Attention flow, ${what}: rows draw from columns`,
+    norm: (what: string) => `Norm-weighted attention, ${what}: what columns move into rows`,
+  },
+  meanings: {
+    rollout:
+      "Rollout (Abnar & Zuidema 2020): each layer mixes tokens by ½ × the mean of its heads’ weights + ½ × the token itself; the layers’ mixtures are multiplied. Rows sum to 1. Values and MLPs are left out.",
+    flow: "Flow (Abnar & Zuidema 2020): each layer’s mixtures (½ × the mean of its heads’ weights + ½ × the token itself) as pipes; how much could pass at most from the column’s token to the row. Each cell is a maximum of its own, so rows do not sum to 1.",
+    norm: "Norm-weighted (Kobayashi et al. 2020): the length of weight × value × output projection, what a head moves from the column’s token, in the residual stream’s units. Several heads: the mean of the lengths.",
+  },
+  keys: [
+    ["← → ↑ ↓", "walk the cells; move the layer"],
+    ["+ −", "zoom the map"],
+    ["Enter", "choose the cell"],
+  ] as readonly KeyHelp[],
+};
+
+export const difference = {
+  title: "Difference of attention",
+  reference: "Compared with",
+  references: {
+    edits: "without the edits",
+    prompt: "another prompt",
+    pinned: "what is pinned",
+    other: "another model",
+  },
+  sides: {
+    edits: ["without the edits", "with them"],
+    prompt: ["the other prompt", "this prompt"],
+    pinned: ["pinned", "now"],
+    other: ["the other", "this"],
+  } as Record<string, readonly [before: string, now: string]>,
+  map: (heads: string, before: string, now: string) => `Attention of ${heads}: ${now}, minus ${before}`,
+  otherPrompt: "The other prompt",
+  typeOther: "type the prompt to compare with",
+  missing: {
+    edits: "There are no edits, so nothing differs. Ablate or scale heads below, or compare with another prompt.",
+    prompt: "Type a second prompt above: its attention is subtracted from this one’s, token by token.",
+    pinned: "Nothing is pinned. Pin in a Workbench keeps what is shown now, to be compared with what comes.",
+    other: "There is nothing to compare with: set other= to a model or a trace in Python.",
+  } as Record<string, string>,
+  says: (change: string, before: string, was: string, now: string, is: string) =>
+    `${change} (${before} ${was}, ${now} ${is})`,
+  onlyIn: (side: string, weight: string) => `only ${side}: ${weight}`,
+  less: (limit: string) => `${limit} less`,
+  more: (limit: string) => `${limit} more`,
+  same: "no weight differs",
+  largest: (change: string, pair: string) => `largest difference ${change}: ${pair}`,
+  unaligned: (side: string, tokens: string) => `only ${side}, hatched: ${tokens}`,
+  replaced: (tokens: string) => `different tokens in the same place: ${tokens}`,
+  quoted: (token: string) => `“${token}”`,
+  andMore: (tokens: string, count: number) => `${tokens} and ${whole(count)} more`,
+  meaning: "Tokens are aligned first by themselves, then by their characters; where several stand for one, keys’ weights are added up and queries averaged.",
+  keys: [
+    ["← → ↑ ↓", "walk the cells"],
+    ["+ −", "zoom the map"],
+    ["Enter", "choose the cell"],
+  ] as readonly KeyHelp[],
 };
 
 export const sampling = {

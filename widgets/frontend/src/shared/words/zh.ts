@@ -108,7 +108,16 @@ export const attention: typeof en.attention = {
   mapAsTable: (rows, cols) => `整张图的表格形式（${whole(rows)} × ${whole(cols)}）`,
   queryByKey: "查询 \\ 键",
   view: "视图",
-  modes: { matrix: "矩阵", text: "文本", heads: "头的作用", lines: "连线", neuron: "神经元", pictures: "图像" },
+  modes: {
+    matrix: "矩阵",
+    text: "文本",
+    heads: "头的作用",
+    lines: "连线",
+    neuron: "神经元",
+    depth: "深度",
+    difference: "差异",
+    pictures: "图像",
+  },
   viewLater: "视图即将显示。",
   viewFailed: "无法绘制该视图。",
   whichAttention: "选择注意力",
@@ -337,6 +346,79 @@ export const pictures: typeof en.pictures = {
     ["Enter", "询问该图块，再按一次取消"],
   ],
   asTable: (rows, columns) => `权重数值表（${rows} × ${columns}）`,
+
+export const depth: typeof en.depth = {
+  title: "逐层累积的注意力",
+  measure: "度量",
+  measures: { rollout: "展开（rollout）", flow: "流（flow）", norm: "范数加权" },
+  upTo: (layer) => (layer === 0 ? "第 0 层之后" : `第 0 至 ${layer} 层`),
+  layer: "层",
+  reach: "最深的颜色表示什么",
+  reaches: { map: "以全图最大值为上限", row: "以每行最大值为上限", rest: "不计首个词元" },
+  rowsLargest: "该行最大值",
+  everyRow: "所有行",
+  whyEveryRow: "求流每行需要数秒：不选此项时只计算选中的行，未选则计算最后一行。",
+  notComputed: "尚未计算；请选择此行",
+  rowsMissing: (ready, all) => `已计算 ${whole(ready)} / ${whole(all)} 行，其余以斜线表示`,
+  firstHidden: "着色时不计首个词元，该列显示为灰色",
+  map: {
+    rollout: (what) => `注意力展开，${what}：行取自列`,
+    flow: (what) => `注意力流，${what}：行取自列`,
+    norm: (what) => `范数加权注意力，${what}：列向行传递的量`,
+  },
+  meanings: {
+    rollout:
+      "展开（Abnar 与 Zuidema，2020）：每层按“½ × 各头权重的平均 + ½ × 词元自身”混合各词元，再把各层的混合矩阵相乘。每行之和为 1。不考虑值向量与 MLP。",
+    flow: "流（Abnar 与 Zuidema，2020）：把每层的混合矩阵（½ × 各头权重的平均 + ½ × 词元自身）看作管道容量，求从列词元到行词元最多能通过多少。每格各自求最大值，因此每行之和不为 1。",
+    norm: "范数加权（Kobayashi 等，2020）：权重 × 值 × 输出投影所得向量的长度，即注意力头从列词元搬运的量，单位与残差流相同。选中多个头时取长度的平均。",
+  },
+  keys: [
+    ["← → ↑ ↓", "在格间移动；移动层滑块"],
+    ["+ −", "缩放矩阵图"],
+    ["Enter", "选择该格"],
+  ],
+};
+
+export const difference: typeof en.difference = {
+  title: "注意力之差",
+  reference: "对比对象",
+  references: {
+    edits: "不加编辑",
+    prompt: "另一个提示词",
+    pinned: "已固定的内容",
+    other: "另一个模型",
+  },
+  sides: {
+    edits: ["不加编辑", "加编辑"],
+    prompt: ["另一提示词", "当前提示词"],
+    pinned: ["固定时", "现在"],
+    other: ["对比模型", "当前模型"],
+  },
+  map: (heads, before, now) => `${heads} 的注意力：${now}，减去：${before}`,
+  otherPrompt: "另一个提示词",
+  typeOther: "输入要对比的提示词",
+  missing: {
+    edits: "现在没有编辑，因此没有差异。可在下方消融或缩放注意力头，或与另一个提示词对比。",
+    prompt: "请在上方输入第二个提示词：将逐词元从当前注意力中减去它的注意力。",
+    pinned: "尚未固定任何内容。在工作台中点“固定”会保留当前显示的内容，供之后对比。",
+    other: "没有可对比的对象：请在 Python 中把 other= 设为一个模型或一次记录（trace）。",
+  },
+  says: (change, before, was, now, is) => `${change}（${before}：${was}；${now}：${is}）`,
+  onlyIn: (side, weight) => `只见于一侧（${side}）：${weight}`,
+  less: (limit) => `减少 ${limit}`,
+  more: (limit) => `增加 ${limit}`,
+  same: "所有权重都相同",
+  largest: (change, pair) => `最大差异 ${change}：${pair}`,
+  unaligned: (side, tokens) => `只见于一侧（${side}），以斜线表示：${tokens}`,
+  replaced: (tokens) => `同一位置的不同词元：${tokens}`,
+  quoted: (token) => `“${token}”`,
+  andMore: (tokens, count) => `${tokens} 等，另有 ${whole(count)} 处`,
+  meaning: "先按词元对齐，再按字符对齐；若多个词元对应一处，则键的权重相加，查询的权重取平均。",
+  keys: [
+    ["← → ↑ ↓", "在格间移动"],
+    ["+ −", "缩放矩阵图"],
+    ["Enter", "选择该格"],
+  ],
 };
 
 export const sampling: typeof en.sampling = {
@@ -657,6 +739,8 @@ export const notes: Wordings = {
   generating: () => "正在生成",
   integrating: () => "积分梯度",
   reading_heads: () => "正在读取注意力",
+  rolling_out: () => "正在逐层相乘",
+  finding_flow: () => "正在求最大流",
   on_request: ({ seconds }) =>
     `对此提示词计算积分梯度约需 ${seconds < 90 ? `${seconds} 秒` : `${Math.round(seconds / 60)} 分钟`}；选择该方法即开始计算，也可缩短提示词。`,
   baseline: ({ kind, held }) => `${kind === "zero" ? "零嵌入" : "平均嵌入"}${held ? "，首个词元保持不变" : ""}`,
