@@ -59,6 +59,7 @@ def _losses(hf: Any, lesson: Mapping[str, Any]) -> None:
     for draw in lesson["draws"]:
         assert not {*draw} & {*lesson["top"]}
         assert _loss(hf, ids, draw)[50:].mean() < 3.5
+    assert _loss(hf, ids, [(16, 0)])[50:].mean() > 8
 
 
 def _next_tokens(hf: Any, lesson: Mapping[str, Any]) -> None:
