@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useRef } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { ActOnHeads, editedHeads } from "./attention-act";
 import { type Coloring, entryOf, isFirstToken, largestInRow, limitOf } from "./attention-colors";
 import { AttentionHeads } from "./attention-heads";
@@ -46,6 +46,7 @@ import {
   swatch,
   tableOf,
   useModel,
+  useRested,
   useSize,
   useWords,
 } from "./shared";
@@ -105,6 +106,19 @@ function AttentionPanel(): JSX.Element {
   const coloring: Coloring = { scale, reach, limit: all === null ? 1 : limitOf(all, reach, hideSink) };
   const chosen = map === null ? "" : headsName(words, map);
   const beside = map !== null && all !== null && listBeside(all.rows, all.cols, size.value.width);
+  // Of a long text the strip has hundreds of tokens to colour anew.
+  const stripRow = useRested(row, all !== null && all.block > 1);
+  const strip = useMemo(
+    () =>
+      picture === null || map === null || all === null
+        ? {}
+        : stripOf({
+            ...{ picture, map, all, at, coloring, hideSink, words, table, surface, position, chooseRow, release },
+            row: Math.min(map.rows - 1, stripRow),
+            hover: (found) => (hover.value = found),
+          }),
+    [picture, map, all, selection, stripRow, hideSink, words, table, String(surface), ...Object.values(coloring)],
+  );
   const sinks = picture !== null && map !== null && picture.sinks[map.layer] === true;
 
   return (
@@ -127,14 +141,7 @@ function AttentionPanel(): JSX.Element {
         )
       }
       tokens={mode === "text" ? [] : (picture?.tokens ?? [])}
-      strip={
-        picture === null || map === null || all === null
-          ? {}
-          : stripOf({
-              ...{ picture, map, all, row, at, coloring, hideSink, words, table, surface, position, chooseRow, release },
-              hover: (found) => (hover.value = found),
-            })
-      }
+      strip={strip}
       fault={attention.fault}
       ready={picture !== null && map !== null}
       keys={words.keys}
