@@ -2,7 +2,7 @@
 
     python -m benchmarks                     everything: on two idle cores about a quarter of an hour
     python -m benchmarks --quick             fewer rounds, nothing at 4,096 tokens, no head view of 256: about five
-    python -m benchmarks --only peers        or memory, patterns, pictures, loading, forms, live
+    python -m benchmarks --only peers        or memory, patterns, pictures, attention, loading, ...
 
 Seconds differ from machine to machine and from hour to hour; what is compared is therefore timed in turns on the
 same fresh inputs, and each ratio is taken inside a round. A cell such as `0.89 (0.86-0.93)` is the median of those

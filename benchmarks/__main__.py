@@ -8,7 +8,7 @@ import os
 
 import benchmarks
 
-_SECTIONS = ("peers", "memory", "patterns", "pictures", "loading", "forms", "live")
+_SECTIONS = ("peers", "memory", "patterns", "pictures", "attention", "loading", "forms", "live")
 
 
 def main() -> None:

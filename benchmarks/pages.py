@@ -17,7 +17,7 @@ from benchmarks.inputs import random_text
 
 _WARM_UP_TOKENS = 8
 # What a notebook sends once with every widget, whatever it shows.
-_CODE = ("_esm", "_css")
+CODE = ("_esm", "_css")
 _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <link rel="stylesheet" href="panel.css">
@@ -115,11 +115,11 @@ class _Panel(_Maker):
 
     def _write(self, picture: tuple[Any, str, list[list[Any]], list[bytes]]) -> None:
         panel, text, paths, buffers = picture
-        code = {name: getattr(panel, name) for name in _CODE}
+        code = {name: getattr(panel, name) for name in CODE}
         panel.close()
         self.code = sum(len(json.dumps(source)) for source in code.values())
         self.bytes = len(text) + sum(memoryview(buffer).nbytes for buffer in buffers) - self.code
-        state = {name: value for name, value in json.loads(text).items() if name not in _CODE}
+        state = {name: value for name, value in json.loads(text).items() if name not in CODE}
         places, start = [], 0
         for path, buffer in zip(paths, buffers, strict=True):
             places.append({"path": path, "start": start, "length": memoryview(buffer).nbytes})

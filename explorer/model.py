@@ -291,6 +291,8 @@ class Model:
             return text
         if not isinstance(text, str):
             raise TypeError(f"text={text!r} is a {type(text).__name__}; a string is needed.")
+        if self.tokenizer is None and self.vocabulary < 1:
+            raise Refused(f"{self.name} reads images, not text; give images= to trace, and the trace to a panel.")
         if self.tokenizer is None:
             raise Refused("This model was attached without a tokenizer; pass token ids instead of text.")
         if not text:

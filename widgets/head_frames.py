@@ -113,5 +113,5 @@ def measured(exploration: Exploration, trace: Trace, stack: str, kind: str, meas
     prompt = of_prompt(trace, stack, kind)
     if not measure.startswith(PROBE):
         return prompt
-    model = exploration.source.model_for("The probe of repeated tokens")
+    model = exploration.source.model_for("passes")
     return joined(prompt, of_probe(model, stack, kind, exploration.edits)[0])

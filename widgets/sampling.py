@@ -126,8 +126,8 @@ class SamplingPanel(Panel):
         settings = ", ".join(f"{name} {value:g}" for name, value in self.settings.items() if value is not None)
         tokens = self.exploration.decoder_tokens or self.exploration.tokens
         title = f"Next token after {tokens[-1].text!r}"
-        columns = (table[name].tolist() for name in ("probability_before", "probability", "token"))
-        return drawings.share_bars(width, *columns, title), settings
+        before, after, names = (table[name].tolist() for name in ("probability_before", "probability", "token"))
+        return drawings.share_bars(width, before, after, names, title), settings
 
     def _table(self) -> pd.DataFrame:
         """The likeliest next tokens before the settings: their probability then, and under the settings."""

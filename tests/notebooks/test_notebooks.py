@@ -1,20 +1,34 @@
-"""Every notebook runs from top to bottom, quietly, and is kept as it should be."""
+"""Every notebook runs from top to bottom, quietly, and is kept as it should be.
+
+One kernel runs them all, so that its libraries are imported once; each begins with no name, no output and no widget of
+the one before.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 from launcher.notebooks import leftovers
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+# How many panels each shows.
+PANELS = {"00_tour": 4, "00_tour_zh": 4, "01_heads": 2, "01_heads_zh": 2}
 
+# Run before a notebook's own cells.
+_BEFORE = """
+from ipywidgets import Widget
+Widget.close_all()
+get_ipython().run_line_magic("reset", "-f")
+"""
 # Run behind a notebook's own cells: what it left behind for readers who have no kernel must be complete.
 _AFTERWARDS = """
 import sys
@@ -24,6 +38,14 @@ for panel in panels:
     panel.wait(300)
 print(sys.executable)
 """
+# Checks of what a lesson says, where it ran; its translation has the same code.
+_CHECKS = {
+    "01_heads": f"""
+sys.path.insert(0, {str(FOLDER.parent)!r})
+from tests.notebooks.heads_lesson import check
+check(globals())
+"""
+}
 
 
 def read(notebook: Path) -> Any:
@@ -38,8 +60,26 @@ def kinds(notebook: Path) -> list[str]:
     return [cell["cell_type"] for cell in read(notebook)["cells"]]
 
 
+def code(notebook: Path) -> list[str]:
+    """What its code cells hold, without the choice of a language."""
+    cells = read(notebook)["cells"]
+    return [cell["source"].replace(', language="zh"', "") for cell in cells if cell["cell_type"] == "code"]
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[KernelManager]:
+    """The kernel called "python3" of this environment, whichever others this machine or user has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+        patch.setenv("JUPYTER_PATH", str(Path(sys.prefix, "share", "jupyter")))
+        manager = KernelManager(kernel_name="python3")
+        manager.start_kernel(cwd=str(FOLDER))
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
 def test_there_are_notebooks() -> None:
-    assert {"00_tour.ipynb", "00_tour_zh.ipynb"} <= {notebook.name for notebook in NOTEBOOKS}
+    assert [notebook.stem for notebook in NOTEBOOKS] == list(PANELS)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
@@ -54,31 +94,30 @@ def test_a_notebook_is_kept_clean_and_asks_for_the_usual_kernel(notebook: Path) 
     assert all(cell["metadata"] == {} for cell in content["cells"])
 
 
-def test_the_chinese_tour_has_the_cells_of_the_english_one() -> None:
-    assert kinds(FOLDER / "00_tour_zh.ipynb") == kinds(FOLDER / "00_tour.ipynb")
+@pytest.mark.parametrize("name", [name for name in PANELS if f"{name}_zh" in PANELS])
+def test_the_chinese_notebook_has_the_cells_of_the_english_one(name: str) -> None:
+    assert kinds(FOLDER / f"{name}_zh.ipynb") == kinds(FOLDER / f"{name}.ipynb")
+
+
+def test_the_chinese_lesson_runs_the_code_of_the_english_one() -> None:
+    assert code(FOLDER / "01_heads_zh.ipynb") == code(FOLDER / "01_heads.ipynb")
 
 
 @pytest.mark.notebook
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
-def test_a_notebook_runs_without_an_error_or_a_warning(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The kernel called "python3" of this environment, whichever others this machine or user has.
-    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
-    monkeypatch.setenv("JUPYTER_PATH", str(Path(sys.prefix, "share", "jupyter")))
+def test_a_notebook_runs_without_an_error_or_a_warning(notebook: Path, kernel: KernelManager) -> None:
     content = read(notebook)
-    content["cells"].append(nbformat.v4.new_code_cell(_AFTERWARDS))
-    client = NotebookClient(
-        content,
-        timeout=300,
-        iopub_timeout=60,  # what is said on a busy machine arrives late; the usual 4 seconds lose it
-        kernel_name="python3",
-        resources={"metadata": {"path": str(FOLDER)}},
-    )
-    client.execute()
+    around = [_BEFORE, _AFTERWARDS, *filter(None, [_CHECKS.get(notebook.stem)])]
+    before, *after = map(nbformat.v4.new_code_cell, around)
+    content["cells"] = [before, *content["cells"], *after]
+    # What is said on a busy machine arrives late; the usual 4 seconds lose it.
+    NotebookClient(content, km=kernel, timeout=300, iopub_timeout=60).execute()
 
     outputs = [output for cell in content["cells"] for output in cell.get("outputs", [])]
     assert [output for output in outputs if output["output_type"] == "error"] == []
     assert [output["text"] for output in outputs if output.get("name") == "stderr"] == []
-    assert Path(outputs[-1]["text"].strip()) == Path(sys.executable)
+    (said,) = after[0]["outputs"]
+    assert Path(said["text"].strip()) == Path(sys.executable)
 
     # Each panel that is shown left a picture in the saved state, and none an error.
     states = content["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
@@ -88,7 +127,7 @@ def test_a_notebook_runs_without_an_error_or_a_warning(notebook: Path, monkeypat
         if "application/vnd.jupyter.widget-view+json" in output.get("data", {})
     ]
     panels = [state for state in (states[model_id]["state"] for model_id in shown) if "_esm" in state]
-    assert len(panels) == 4
+    assert len(panels) == PANELS[notebook.stem]
     for state in panels:
         assert state["view"]["tokens"], state["title"]
         assert state["status"]["state"] == "live", state["title"]

@@ -190,3 +190,52 @@ def test_one_token_is_a_picture_too() -> None:
     panel.wait(MINUTE)
     assert decode(panel.matrix["data"]).tolist() == [[1.0]]
     panel.close()
+
+
+def test_infinite_weights_are_told_and_drawn_as_nothing() -> None:
+    model = tiny("mistral")
+    with torch.no_grad():
+        model.hf.model.layers[1].self_attn.q_proj.weight[0, 0] = float("inf")
+    panel = AttentionPanel(model, TEXT, selection=Selection(1, (0,)))
+    panel.wait(MINUTE)
+    assert panel.matrix["not_numbers"] == int((~torch.isfinite(exact(panel, 1)[0])).sum()) > 0
+    assert any("Layer 1" in note for note in panel.view["notes"])
+    assert decode(panel.view["grid"])[0].any(), "the layer before is drawn as it is"
+    panel.close()
+
+
+def test_texts_that_were_padded_to_one_length_are_refused_by_their_number(gpt2: Heard) -> None:
+    padded = gpt2.panel.exploration.model.trace(["a b c", TEXT])
+    with pytest.raises(explorer.Refused, match="holds 2 texts"):
+        AttentionPanel(padded)
+
+
+def test_a_model_without_attention_says_so_in_its_place() -> None:
+    panel = AttentionPanel(tiny("mamba"), TEXT)
+    with pytest.raises(explorer.ExplorerError, match="has no attention to show"):
+        panel.wait(MINUTE)
+    assert panel.status["state"] == "error"
+    panel.close()
+
+
+def test_heads_that_the_model_lacks_are_refused_and_the_old_ones_stay(gpt2: Heard) -> None:
+    before = gpt2.panel.selection
+    for heads in ((99,), (0, 4)):
+        with pytest.raises(explorer.Refused, match="heads 0 to 3"):
+            gpt2.panel.selection = Selection(1, heads)
+    assert gpt2.panel.selection == before
+
+
+def test_an_image_model_is_refused_a_text() -> None:
+    panel = AttentionPanel(explorer.attach(FAMILIES["vit"].build()), TEXT)
+    with pytest.raises(explorer.ExplorerError, match="reads images, not text"):
+        panel.wait(MINUTE)
+    panel.close()
+
+
+def test_a_token_that_is_markup_stays_text(gpt2: Heard) -> None:
+    panel = gpt2.panel
+    panel.text = "</script><img src=x onerror=alert(1)>"
+    panel.wait(MINUTE)
+    assert "".join(token["text"] for token in panel.view["tokens"]) == panel.text
+    assert set(panel.frame["key_token"]) == {token["text"] for token in panel.view["tokens"]}

@@ -50,6 +50,7 @@ import {
   swatch,
   tableOf,
   useModel,
+  useRested,
   useSize,
   useWords,
 } from "./shared";
@@ -111,17 +112,22 @@ function AttentionPanel(): JSX.Element {
   const beside = map !== null && all !== null && listBeside(all.rows, all.cols, size.value.width);
   const ranked = model.trait("ranked").value;
   const order = useMemo(() => picture && orderOf(ranked, picture), [picture, ranked]);
-  const sinks = picture !== null && map !== null && picture.sinks[map.layer] === true;
-
+  // Of a long text the strip has hundreds of tokens to colour anew.
+  const stripRow = useRested(row, all !== null && all.block > 1);
   const decoding = picture === null || picture.queryTokens === picture.tokens ? null : picture.queryTokens;
-  const stripFor = (tokens: readonly WireToken[]): Partial<TokenStripProps> =>
-    picture === null || map === null || all === null
+  const stripFor = (tokens: readonly WireToken[] | null): Partial<TokenStripProps> =>
+    picture === null || map === null || all === null || tokens === null
       ? {}
       : stripOf({
-          ...{ picture, map, all, row, at, coloring, hideSink, words, table, surface, position, chooseRow, release },
-          tokens,
+          ...{ picture, map, all, tokens, at, coloring, hideSink, words, table, surface, position, chooseRow, release },
+          row: Math.min(map.rows - 1, stripRow),
           hover: (found) => (hover.value = found),
         });
+  const [strip, decoderStrip] = useMemo(
+    () => [stripFor(picture?.tokens ?? null), stripFor(decoding)],
+    [picture, map, all, selection, stripRow, hideSink, words, table, String(surface), ...Object.values(coloring)],
+  );
+  const sinks = picture !== null && map !== null && picture.sinks[map.layer] === true;
 
   return (
     <Panel
@@ -143,8 +149,8 @@ function AttentionPanel(): JSX.Element {
         )
       }
       tokens={mode === "text" ? [] : (picture?.tokens ?? [])}
-      strip={picture === null ? {} : stripFor(picture.tokens)}
-      {...(decoding && mode !== "text" ? { decoder: { tokens: decoding, strip: stripFor(decoding) } } : {})}
+      strip={strip}
+      {...(decoding && mode !== "text" ? { decoder: { tokens: decoding, strip: decoderStrip } } : {})}
       fault={attention.fault}
       ready={picture !== null && map !== null}
       keys={words.keys}

@@ -36,6 +36,7 @@ export { usePinned } from "./pinned";
 export { Prompt } from "./prompt";
 export { type Note, type Said, inWords, keyOf } from "./said";
 export { type Picture, checkView, pictureOf, usePicture } from "./picture";
+export { useRested } from "./rested";
 export { useDomId, useModel, useScope, useTooltip } from "./scope";
 export { type Size, useSize } from "./size";
 export { Slot, type SlotProps } from "./slot";

@@ -2,7 +2,7 @@
 
 import { useComputed, useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
-import { useRef } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { FaultCard } from "./fault";
 import { useKeptFocus } from "./focus";
 import { type KeyHelp, KeyList } from "./keys";
@@ -72,6 +72,11 @@ export function Panel(props: PanelProps): JSX.Element {
   const told = Array.isArray(view.notes) ? view.notes.map((note) => inWords(note, wordings)) : [];
   const notes = [...told, ...(props.notes ?? [])];
 
+  // The same element as before where nothing about it changed: hundreds of tokens need not be compared at each move.
+  const strip = useMemo(
+    () => <TokenStrip label={words.promptTokens} linked {...props.strip} tokens={props.tokens} />,
+    [words, props.strip, props.tokens],
+  );
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.key === "?" && !isField(event.target)) {
       help.value = !help.value;
@@ -127,7 +132,7 @@ export function Panel(props: PanelProps): JSX.Element {
       {!embedded && <Prompt />}
       {!embedded && props.tokens.length > 0 && (
         <div class={fault ? "is-dimmed" : undefined}>
-          <TokenStrip label={words.promptTokens} linked {...props.strip} tokens={props.tokens} />
+          {strip}
         </div>
       )}
       {!embedded && typeof model.trait("decoder").value === "string" && <Prompt of="decoder" />}

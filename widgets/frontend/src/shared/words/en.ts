@@ -359,6 +359,7 @@ export const pictures = {
     ["Enter", "ask the patch; once more lets go"],
   ] as readonly KeyHelp[],
   asTable: (rows: number, columns: number) => `the weights as a table (${rows} × ${columns})`,
+};
 
 export const depth = {
   title: "Attention over depth",

@@ -346,6 +346,7 @@ export const pictures: typeof en.pictures = {
     ["Enter", "询问该图块，再按一次取消"],
   ],
   asTable: (rows, columns) => `权重数值表（${rows} × ${columns}）`,
+};
 
 export const depth: typeof en.depth = {
   title: "逐层累积的注意力",
