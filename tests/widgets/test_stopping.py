@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -154,6 +155,15 @@ def test_a_closed_model_is_told_on_its_panels_and_its_traces_are_let_go(model: e
         panel.close()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl+C raises, also where the tests run in the background of a shell, which makes them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_waiting_at_once_and_the_work_goes_on(
     model: explorer.Model, held: Callable[[int], Held]
 ) -> None:
