@@ -44,8 +44,6 @@ _READING = Note("reading_heads", "reading attention")
 _MATRIX_CELLS = 256
 # On paper cells may be smaller.
 _PRINTED_CELLS = 512
-# Of what one message asks for: more could not be seen at once.
-_MOST_CELLS = 512 * 512
 # The views that are widgets of their own, sent when they are chosen.
 VIEWS: dict[str, type[AttentionView]] = {
     "heads": MeasuresView,
@@ -55,8 +53,6 @@ VIEWS: dict[str, type[AttentionView]] = {
     "difference": DifferenceView,
     "pictures": PicturesView,
 }
-# What the browser may ask for, each by itself: the newest request of a kind counts.
-_ASKED = ("part", "row", "column")
 
 
 def _reference(inner: dict[str, Any], _widget: Any) -> dict[str, str]:
@@ -422,8 +418,8 @@ class AttentionPanel(OrderedHeads):
         if ask == "patch":
             self._submit("patch", lambda _job: self._patch(content))
             return
-        if ask not in _ASKED:
-            raise Refused(f"The page sent {str(ask)[:40]!r}; this panel answers {', '.join(_ASKED)}.")
+        if ask not in attention_parts.ASKED:
+            raise Refused(f"The page sent {str(ask)[:40]!r}; this panel answers {', '.join(attention_parts.ASKED)}.")
         self._submit(str(ask), lambda _job: self._answer(ask, content))
 
     def _answer(self, ask: str, content: dict[str, Any]) -> None:
@@ -435,38 +431,12 @@ class AttentionPanel(OrderedHeads):
             layer = content.get("layer")
             where = trace.attention(layer, stack=name, kind=kind)  # type: ignore[arg-type]  # checked there
             heads = checked_indices("heads", content.get("heads"), where.heads)
-            values = wire.array(_found(ask, where, heads, content))
+            values = wire.array(attention_parts.asked(ask, where, heads, content))
         except (Refused, TypeError) as error:
             self.send({**facts, "error": described(error)["message"]})
             return
         shape = {"dtype": values["dtype"], "shape": values["shape"]}
         self.send({**facts, "arrays": {"weights": shape}}, [values["data"]])
-
-
-def _found(ask: str, where: AttentionRows, heads: list[int], content: dict[str, Any]) -> torch.Tensor:
-    """The weights that are asked for."""
-    if ask == "part":
-        rows, columns = _run("rows", content, where.queries), _run("columns", content, where.keys)
-        block = content.get("block")
-        if isinstance(block, bool) or not isinstance(block, int) or block < 1:
-            raise Refused(f"block={block!r} is no whole number of at least 1.")
-        if (len(rows) // block + 1) * (len(columns) // block + 1) > _MOST_CELLS:
-            raise Refused(f"{len(rows)} x {len(columns)} weights in cells of {block} are more than can be seen.")
-        largest, skip = content.get("combine") == "max", content.get("hide_sink") is True
-        found = attention_parts.part(where, heads, rows, columns, block, largest=largest, skip_first=skip)
-        return found.weights
-    (position,) = checked_indices("position", content.get("position"), where.queries if ask == "row" else where.keys)
-    read = attention_parts.row if ask == "row" else attention_parts.column
-    return read(where, heads, position)
-
-
-def _run(name: str, content: dict[str, Any], count: int) -> range:
-    """A run of positions as [first, after the last]."""
-    asked = content.get(name)
-    whole = isinstance(asked, list) and len(asked) == 2 and all(type(end) is int for end in asked)
-    if not whole or not 0 <= asked[0] < asked[1] <= count:
-        raise Refused(f"{name}={asked!r} is no run of positions; [first, after the last] within 0 to {count} is.")
-    return range(*asked)
 
 
 def _choices(trace: Trace) -> list[tuple[str, str]]:

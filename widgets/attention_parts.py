@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from explorer import Refused
 from explorer.attention_rows import AttentionRows
 from explorer.control import checkpoint
+from explorer.sites import checked_indices
+
+# What the browser may ask for, each by itself: the newest request of a kind counts.
+ASKED = ("part", "row", "column")
+# Of what one message asks for: more could not be seen at once.
+_MOST_CELLS = 512 * 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,3 +102,40 @@ def column(where: AttentionRows, heads: Sequence[int], key: int) -> Tensor:
         if key < weights.shape[-1]:
             found[:, start : start + weights.shape[1]] = weights[..., key].float().cpu()
     return found
+
+
+def asked(ask: str, where: AttentionRows, heads: list[int], content: dict[str, Any]) -> Tensor:
+    """The weights that a message of the browser asks for.
+
+    Args:
+        ask: one of `ASKED`.
+        where: the attention.
+        heads: which heads.
+        content: the message; of a "part" it has rows, columns, block, combine and hide_sink, else a position.
+
+    Raises:
+        Refused: the message asks for what there is not, or for more than can be seen.
+        Cancelled: a newer request came.
+    """
+    if ask == "part":
+        rows, columns = _run("rows", content, where.queries), _run("columns", content, where.keys)
+        block = content.get("block")
+        if isinstance(block, bool) or not isinstance(block, int) or block < 1:
+            raise Refused(f"block={block!r} is no whole number of at least 1.")
+        if (len(rows) // block + 1) * (len(columns) // block + 1) > _MOST_CELLS:
+            raise Refused(f"{len(rows)} x {len(columns)} weights in cells of {block} are more than can be seen.")
+        largest, skip = content.get("combine") == "max", content.get("hide_sink") is True
+        found = part(where, heads, rows, columns, block, largest=largest, skip_first=skip)
+        return found.weights
+    (position,) = checked_indices("position", content.get("position"), where.queries if ask == "row" else where.keys)
+    read = row if ask == "row" else column
+    return read(where, heads, position)
+
+
+def _run(name: str, content: dict[str, Any], count: int) -> range:
+    """A run of positions as [first, after the last]."""
+    ends = content.get(name)
+    whole = isinstance(ends, list) and len(ends) == 2 and all(type(end) is int for end in ends)
+    if not whole or not 0 <= ends[0] < ends[1] <= count:
+        raise Refused(f"{name}={ends!r} is no run of positions; [first, after the last] within 0 to {count} is.")
+    return range(*ends)
