@@ -297,7 +297,7 @@ export const lines = {
   notANumber: "not a number",
   below: (floor: string) => `at most ${floor}`,
   hidden: "not seen",
-  meaning: "thicker and darker: more weight",
+  meaning: "thicker and stronger: more weight",
   attendsTo: <T>(query: T): (T | string)[] => [query, " attends to"],
   attendedBy: <T>(key: T): (T | string)[] => [key, " is attended to by"],
   none: "nothing as strong as the threshold",
