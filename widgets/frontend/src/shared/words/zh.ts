@@ -286,7 +286,7 @@ export const lines: typeof en.lines = {
   notANumber: "不是数值",
   below: (floor) => `不超过 ${floor}`,
   hidden: "不可见",
-  meaning: "线越粗越深，权重越大",
+  meaning: "线越粗越醒目，权重越大",
   attendsTo: (query) => [query, " 关注"],
   attendedBy: (key) => [key, " 被以下词元关注"],
   none: "没有达到下限的权重",
