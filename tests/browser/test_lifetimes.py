@@ -203,12 +203,18 @@ def test_jslink_ties_an_exploration_to_an_ordinary_widget_while_the_kernel_is_bu
     area = notebook.page.locator(".widget-textarea textarea")
     expect(words_of(bars)).to_have_text(re.compile("^live"), timeout=LONG_MS)
     expect(area).to_have_value("The capital of France is")
-    running = notebook.begin("import time\ntime.sleep(8)")
+    enough = "That is enough"
+    running = notebook.begin(
+        f"import time\nend = time.time() + 180\nwhile shared.text != {enough!r} and time.time() < end: time.sleep(0.05)"
+    )
     area.fill("The opposite of hot is")
     expect(prompt).to_have_value("The opposite of hot is")
     prompt.fill("The capital of Spain is")
     expect(area).to_have_value("The capital of Spain is")
     expect(running.locator(".jp-InputPrompt")).to_have_text("[*]:")
+    prompt.fill(enough)
+    expect(running.locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]:"))
+    prompt.fill("The capital of Spain is")
     notebook.becomes("[shared.text, area.value]", ["The capital of Spain is"] * 2)
     expect(bars.locator(".explorer-sampling-chart")).to_contain_text("Madrid")
     expect(notebook.page.locator(".jp-OutputArea-output", has_text="THE CAPITAL OF SPAIN IS").first).to_be_visible()

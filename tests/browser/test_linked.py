@@ -53,14 +53,19 @@ def test_typing_and_hovering_reach_all_panels_while_the_kernel_is_busy(linked: N
     bench, alone = bench_of(linked), alone_of(linked)
     # To run the next cell scrolls the page, and the pointer is then on something else; so every value is remembered.
     linked.run("import time\nhovered = []\nlinked.observe(lambda change: hovered.append(change['new']), 'hover')")
-    cell = linked.begin("time.sleep(15)")
+    cell = linked.begin(
+        "end = time.time() + 180\nwhile linked.text != 'Enough' and time.time() < end:\n    time.sleep(0.05)"
+    )
     bench.get_by_label("Prompt", exact=True).fill("The opposite of hot is")
     expect(alone.get_by_label("Prompt", exact=True)).to_have_value("The opposite of hot is", timeout=2_000)
     expect(bench.locator(".explorer-workbench .explorer-chip").nth(1)).to_have_text(" opposite")
     bench.locator(".explorer-workbench .explorer-chip").nth(2).hover()
     expect(alone.locator(".is-hovered")).to_have_count(1)
     linked.page.wait_for_timeout(500)  # to rest is what Python hears of
-    expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")  # all of this came before the cell had ended
+    expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")  # the cell ends by what is typed next
+    alone.get_by_label("Prompt", exact=True).fill("Enough")
+    expect(cell.locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]:"))
+    alone.get_by_label("Prompt", exact=True).fill("The opposite of hot is")
     linked.becomes("linked.text", "The opposite of hot is")
     linked.becomes("2 in hovered", True)
     linked.run("bench.wait(120); alone.wait(120)")
