@@ -191,7 +191,8 @@ class AttentionPanel(OrderedHeads):
         """The pass over the prompt, or what was recorded as it was written on from, up to the chosen step."""
         written = self.exploration.written
         if self.with_written and written is not None and not written.unrecorded:
-            return written.trace(self.step)
+            trace: Trace = written.trace(self.step)
+            return trace
         return super().read()
 
     def _read_again(self) -> None:

@@ -134,7 +134,7 @@ def asked(ask: str, where: AttentionRows, heads: list[int], content: dict[str, A
 
 def _run(name: str, content: dict[str, Any], count: int) -> range:
     """A run of positions as [first, after the last]."""
-    ends = content.get(name)
+    ends: Any = content.get(name)
     whole = isinstance(ends, list) and len(ends) == 2 and all(type(end) is int for end in ends)
     if not whole or not 0 <= ends[0] < ends[1] <= count:
         raise Refused(f"{name}={ends!r} is no run of positions; [first, after the last] within 0 to {count} is.")

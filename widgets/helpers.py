@@ -45,6 +45,6 @@ def after_cells() -> None:
         from IPython.core.getipython import get_ipython
     except ImportError:
         return
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell = get_ipython()
     if shell is not None:
         shell.events.register("post_run_cell", let_go)

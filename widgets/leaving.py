@@ -35,7 +35,7 @@ class Leaving:
     _pictures: tuple[str, ...] = ()
     """Names of the pictures that `figure` draws, the usual one first and the one that says most at a glance last."""
 
-    def save(
+    def save(  # type: ignore[misc]  # whoever leaves is a panel
         self: Panel,
         path: str | os.PathLike[str],
         *,
@@ -82,7 +82,7 @@ class Leaving:
         _replace(target, page(self, limits).encode("utf-8"))
         return target
 
-    def figure(self: Panel, width: float = _WIDTH, *, what: str | None = None, caption: bool = True) -> Figure:
+    def figure(self: Panel, width: float = _WIDTH, *, what: str | None = None, caption: bool = True) -> Figure:  # type: ignore[misc]
         """What the panel shows as a matplotlib figure: vector shapes, for print, outside of `pyplot`.
 
         Args:
@@ -109,7 +109,7 @@ class Leaving:
         return figure
 
     @property
-    def frame(self: Panel) -> pd.DataFrame:
+    def frame(self: Panel) -> pd.DataFrame:  # type: ignore[misc]
         """What the panel shows as a table, one row for each number.
 
         Raises:
@@ -119,7 +119,7 @@ class Leaving:
         self.wait()
         return self._table()
 
-    def _still(self: Panel, number: int) -> dict[str, str]:
+    def _still(self: Panel, number: int) -> dict[str, str]:  # type: ignore[misc]
         """A small picture of what is shown, where it is complete and wanted; nothing here waits or computes a pass."""
         if not (self.still and self._pictures and self.status.get("state") == "live"):
             return {}

@@ -78,6 +78,7 @@ class Pictured(Source):
         return token_id(self.facts, token, argument)
 
     def worker(self) -> Worker:
+        assert isinstance(self.facts, Model)  # it reads images, so it is there
         return worker_of(self.facts.hf, self.facts.name)
 
     def opening(self, text: str, special_tokens: bool, literal: bool) -> tuple[str, str]:
