@@ -7,6 +7,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ class Leaving:
 
     _pictures: tuple[str, ...] = ()
     """Names of the pictures that `figure` draws, the usual one first and the one that says most at a glance last."""
+    _page_panels: tuple[Panel, ...] = ()
+    """What stands inside a panel while its page is made, beside its `panels`."""
 
     def save(  # type: ignore[misc]  # whoever leaves is a panel
         self: Panel,
@@ -142,6 +145,9 @@ class Leaving:
 
     def _table(self) -> pd.DataFrame:
         raise Refused(f"A {type(self).__name__} has no table of its own; take one of its panels: bench.panels[0].")
+
+    def _ready_page(self, undo: ExitStack) -> None:
+        """Makes what a page shows and the notebook does not, as `_page_panels`; `undo` takes it away again."""
 
     def _for_page(self, limits: PageLimits) -> tuple[dict[str, Any], str]:
         """What a page needs beside the synced traits, as more state, and in words how exact that is."""
