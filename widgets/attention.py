@@ -27,7 +27,7 @@ from widgets.attention_page import all_heads
 from widgets.attention_patch import patch_of_pinned
 from widgets.attention_pictures import PicturesView
 from widgets.attention_view import AttentionView
-from widgets.connection import asset, checked, described, guarded
+from widgets.connection import asset, checked, guarded
 from widgets.panel import Panel
 from widgets.selection import KINDS, Selection
 from widgets.snapshot import PageLimits
@@ -426,17 +426,14 @@ class AttentionPanel(OrderedHeads):
         trace, (number, name, kind) = self._trace, self._pictured
         if trace is None or content.get("picture") != number:
             return  # of a picture that is shown no more; the browser asks again for the new one
-        facts = {"answer": ask, "number": content.get("number")}
-        try:
+
+        def read() -> torch.Tensor:
             layer = content.get("layer")
             where = trace.attention(layer, stack=name, kind=kind)  # type: ignore[arg-type]  # checked there
             heads = checked_indices("heads", content.get("heads"), where.heads)
-            values = wire.array(attention_parts.asked(ask, where, heads, content))
-        except (Refused, TypeError) as error:
-            self.send({**facts, "error": described(error)["message"]})
-            return
-        shape = {"dtype": values["dtype"], "shape": values["shape"]}
-        self.send({**facts, "arrays": {"weights": shape}}, [values["data"]])
+            return attention_parts.asked(ask, where, heads, content)
+
+        attention_parts.answer(self, ask, content, read)
 
 
 def _choices(trace: Trace) -> list[tuple[str, str]]:

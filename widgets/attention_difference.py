@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +18,7 @@ from explorer.prompt_alignment import Aligned
 from explorer.reuse import state_of
 from explorer.tokens import well_formed
 from widgets import wire
-from widgets.attention_cells import cells, check_size
-from widgets.attention_view import AttentionView
+from widgets.attention_cells import MappedView, check_size, together
 from widgets.connection import asset, guarded
 from widgets.exploration import Exploration
 from widgets.worker import Job
@@ -27,10 +27,11 @@ _HOW = {"only first": "only_before", "only second": "only_now"}
 REFERENCES = ("edits", "prompt", "pinned", "other")
 
 
-class DifferenceView(AttentionView):
+class DifferenceView(MappedView):
     """The chosen heads' weights now minus those of a reference, over the positions that stand for the same.
 
-    Positions are aligned by tokens, then by characters (`explorer.prompt_alignment`). Several heads become their mean.
+    Positions are aligned by tokens, then by characters (`explorer.prompt_alignment`). Several heads become one on each
+    side first, their mean or their largest weight as `combine` says, and then one side is subtracted from the other.
 
     Attributes:
         reference: what is subtracted: the same prompt without the "edits"; another "prompt", under the same edits; the
@@ -109,6 +110,7 @@ class DifferenceView(AttentionView):
             "reference": self.reference,
             "layer": layer,
             "heads": heads,
+            "combine": self.combine,
         }
         before = self._reference_trace()
         if before is None:
@@ -118,14 +120,23 @@ class DifferenceView(AttentionView):
         theirs = before.attention(layer, stack=stack.name, kind=kind)
         check_size(where.queries + theirs.queries, where.keys + theirs.keys)
         found = attention_difference(before, now, layer, heads, stack=stack.name, kind=kind)
-        first, second = found.first.mean(dim=0), found.second.mean(dim=0)
-        seen = _seen(found.queries, found.keys, theirs, where)
+        first, second = (together(side, facts["combine"]) for side in (found.first, found.second))
+        change = second - first
+        # What one side alone has does not count as a difference, neither in colours nor as the largest of a block.
+        change[:, [not group.first or not group.second for group in found.keys]] = math.nan
+        size = change.abs().nan_to_num(nan=-1.0)
         self._publish(
             view={
                 **facts,
                 "queries": _groups(found.queries),
                 "keys": _groups(found.keys),
-                **cells(found.values.mean(dim=0), seen, first=first, second=second),
+                "most": [int(at) for at in torch.unravel_index(size.argmax(), size.shape)] if size.numel() else None,
+                **self._cells(
+                    number,
+                    torch.stack([change, first, second]),
+                    _seen(found.queries, found.keys, theirs, where),
+                    ("data", "first", "second"),
+                ),
             }
         )
 
