@@ -124,13 +124,12 @@ class DifferenceView(MappedView):
         change = second - first
         # What one side alone has does not count as a difference, neither in colours nor as the largest of a block.
         change[:, [not group.first or not group.second for group in found.keys]] = math.nan
-        size = change.abs().nan_to_num(nan=-1.0)
         self._publish(
             view={
                 **facts,
                 "queries": _groups(found.queries),
                 "keys": _groups(found.keys),
-                "most": [int(at) for at in torch.unravel_index(size.argmax(), size.shape)] if size.numel() else None,
+                "most": _most(change),
                 **self._cells(
                     number,
                     torch.stack([change, first, second]),
@@ -186,6 +185,15 @@ def checked_other(value: Any) -> Model | Trace | None:
 def _likely(exploration: Exploration) -> str:
     """What there is to compare with."""
     return "edits" if exploration.edits else "pinned" if exploration.pinned is not None else "prompt"
+
+
+def _most(change: Tensor) -> dict[str, Any] | None:
+    """The largest difference, and between which groups it is; None where the sides have nothing in common."""
+    size = change.abs().nan_to_num(nan=-1.0)
+    if not size.numel() or float(size.max()) < 0:
+        return None
+    query, key = divmod(int(size.argmax()), size.shape[1])
+    return {"query": query, "key": key, "change": float(change[query, key])}
 
 
 def _groups(groups: Sequence[Aligned]) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 /** What the panel asks of Python beyond its traits. Of each kind the newest question counts; older answers are dropped. */
 
 import { type Decoded, type PanelModel, decode } from "./shared";
-import type { State } from "./attention-state";
+
+type Asking = Pick<PanelModel<never>, "saved" | "send" | "onMessage">;
 
 export interface Answer {
   arrays: Record<string, Decoded>;
@@ -16,12 +17,12 @@ interface Waiting {
 
 export class Questions {
   #number = 0;
-  readonly #model: PanelModel<State>;
+  readonly #model: Asking;
   readonly #here: (ask: string, content: object) => Float32Array | null;
   readonly #waiting = new Map<string, Waiting>();
 
   /** @param here answers in a saved page, which has nobody to ask; `null` for what the page does not carry */
-  constructor(model: PanelModel<State>, here: (ask: string, content: object) => Float32Array | null = () => null) {
+  constructor(model: Asking, here: (ask: string, content: object) => Float32Array | null = () => null) {
     this.#model = model;
     this.#here = here;
     model.onMessage((message, buffers) => this.#receive(message, buffers));
