@@ -11,11 +11,12 @@ import torch
 import traitlets
 from torch import Tensor
 
-from explorer import Model, Trace
+from explorer import Model, Refused, Trace
 from explorer.attention_rows import AttentionRows
 from explorer.difference import attention_difference
 from explorer.prompt_alignment import Aligned
 from explorer.reuse import state_of
+from explorer.sites import checked_indices
 from explorer.tokens import well_formed
 from widgets import wire
 from widgets.attention_cells import MappedView, check_size, together
@@ -73,6 +74,10 @@ class DifferenceView(MappedView):
     @guarded
     def _other_set(self, change: Any) -> None:
         other = change["new"]
+        if isinstance(other, Model):  # once it was closed, nothing of its passes is held back
+            forget = weakref.WeakMethod(self._forget)
+            gone = weakref.finalize(other.hf, lambda: (handle := forget()) is not None and handle())
+            gone.atexit = False
         model = other.model if isinstance(other, Trace) else other
         self._publish(other_name="" if model is None else model.name)
         if self._ready:
@@ -112,12 +117,18 @@ class DifferenceView(MappedView):
             "heads": heads,
             "combine": self.combine,
         }
-        before = self._reference_trace()
-        if before is None:
-            self._publish(view=facts)
-            return
         kind = self.selection.kind
-        theirs = before.attention(layer, stack=stack.name, kind=kind)
+        try:
+            before = self._reference_trace()
+            if before is None:
+                self._publish(view=facts)
+                return
+            theirs = before.attention(layer, stack=stack.name, kind=kind)
+            checked_indices("heads", heads, theirs.heads)
+        except Refused as error:
+            if self.reference != "other":
+                raise
+            raise Refused(f"{self.other_name} cannot be compared with: {error}") from error
         check_size(where.queries + theirs.queries, where.keys + theirs.keys)
         found = attention_difference(before, now, layer, heads, stack=stack.name, kind=kind)
         first, second = (together(side, facts["combine"]) for side in (found.first, found.second))
@@ -166,9 +177,13 @@ class DifferenceView(MappedView):
 
     def _traced(self, model: Model, tokens: Any, edits: tuple[Any, ...]) -> Trace:
         asked = (model, tuple(tokens.ids), tokens.text, edits, state_of(model.hf))
-        if self._known is None or self._known[0] != asked:
-            self._known = (asked, model.trace(tokens, edits=edits))
-        return self._known[1]
+        known = self._known
+        if known is None or known[0] != asked:
+            known = self._known = (asked, model.trace(tokens, edits=edits))
+        return known[1]
+
+    def _forget(self) -> None:
+        self._known = None
 
 
 def checked_other(value: Any) -> Model | Trace | None:
@@ -176,7 +191,10 @@ def checked_other(value: Any) -> Model | Trace | None:
 
     Raises:
         TypeError: it is something else.
+        Refused: it is a model that was closed.
     """
+    if isinstance(value, Model):
+        _ = value.hf
     if value is not None and not isinstance(value, Model | Trace):
         raise TypeError(f"other is a {type(value).__name__}; a model or a trace is needed, or None.")
     return value
