@@ -20,7 +20,7 @@ from widgets import attention_parts
 from widgets.attention_depth import DepthView
 from widgets.attention_difference import DifferenceView, checked_other
 from widgets.attention_lines import LinesView
-from widgets.attention_matrix import answered, whole_map
+from widgets.attention_matrix import whole_map
 from widgets.attention_measures import MeasuresView
 from widgets.attention_neuron import NeuronView
 from widgets.attention_order import OrderedHeads
@@ -385,6 +385,13 @@ class AttentionPanel(OrderedHeads):
 
     def _answer(self, content: dict[str, Any]) -> None:
         trace, (number, name, kind) = self._trace, self._pictured
-        # Of a picture that is shown no more the browser does not wait for an answer: it asks again for the new one.
-        if trace is not None and content.get("picture") == number:
-            self.send(*answered(trace, name, kind, content))
+        if trace is None or content.get("picture") != number:
+            return  # of a picture that is shown no more; the browser asks again for the new one
+
+        def read() -> torch.Tensor:
+            layer = content.get("layer")
+            where = trace.attention(layer, stack=name, kind=kind)  # type: ignore[arg-type]  # checked there
+            heads = checked_indices("heads", content.get("heads"), where.heads)
+            return attention_parts.asked(where, heads, content)
+
+        attention_parts.answer(self, "part", content, read)

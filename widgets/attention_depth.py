@@ -16,8 +16,7 @@ from explorer.attention_rows import AttentionRows
 from explorer.control import controlled
 from explorer.norm_weighted import norm_weighted
 from widgets import wire
-from widgets.attention_cells import cells, check_size
-from widgets.attention_view import AttentionView
+from widgets.attention_cells import MappedView, check_size, furthest, together, without_first
 from widgets.connection import asset, guarded
 from widgets.worker import Job
 
@@ -29,20 +28,21 @@ _CHOSEN_BY = {
 }
 
 
-class DepthView(AttentionView):
+class DepthView(MappedView):
     """A map of what positions draw from tokens, by one of three measures.
 
     Attributes:
         measure: "rollout" or "flow" (Abnar and Zuidema 2020), from the input to the chosen layer, over all heads; or
             "norm", the length of weight x value x output projection of the chosen heads (Kobayashi et al. 2020), of
-            several heads the mean.
+            several heads what `combine` says: the mean of the lengths, or the largest.
         every: whether flow is computed for every row, and not for the chosen query's alone (the last token's, where
             none is chosen). It takes seconds a row, in the background.
         reach: what the strongest colour means: the largest of the "map", of each "row", or of the "rest" without the
             first token.
 
     Warning:
-        Rollout and norms up to 4096 tokens, flow up to 64. From 257 tokens on a cell is the largest of a block.
+        Rollout and norms up to 4096 tokens, flow up to 64. From 257 tokens on a cell is the largest of a block, and
+        finer cells follow the zoom while there is a kernel.
     """
 
     _esm = asset("attention-depth.js")
@@ -94,10 +94,11 @@ class DepthView(AttentionView):
             "layer": layer,
             "layers": len(stack.layers),
             "heads": heads if self.measure == "norm" else [],
+            "combine": self.combine,
         }
         if self.measure == "norm":
-            kind = self.selection.kind
-            moved = norm_weighted(trace, layer, heads=heads, stack=stack.name, kind=kind)[0].mean(dim=0).cpu()
+            each = norm_weighted(trace, layer, heads=heads, stack=stack.name, kind=self.selection.kind)[0]
+            moved = together(each, self.combine).cpu()
             self._show(facts, trace, stack, moved[: where.queries, : where.keys], where.seen())
             return
         seen = _reaches(trace, stack, layer)
@@ -132,7 +133,21 @@ class DepthView(AttentionView):
 
     def _show(self, facts: dict[str, Any], trace: Trace, stack: Stack, values: Tensor, seen: Tensor) -> None:
         asking, asked = self._sides(trace, stack)
-        self._publish(view={**facts, "query_tokens": asking, "key_tokens": asked, **cells(values, seen)})
+        planes = values[None].float()
+        found = self._cells(facts["request"], planes, seen)
+        block = found["block"]
+        self._publish(
+            view={
+                **facts,
+                "query_tokens": asking,
+                "key_tokens": asked,
+                **found,
+                # What colours need of all rows, in cells of any size: the largest of each, and the first cells without
+                # the first token.
+                "largest": wire.array(planes[0].nan_to_num(nan=-math.inf).amax(dim=1)),
+                "rest": wire.array(furthest(without_first(planes[..., :block], block), block)[0, :, 0]),
+            }
+        )
 
 
 class _Share:

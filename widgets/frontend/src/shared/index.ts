@@ -60,6 +60,7 @@ export {
   neuronWords,
   noteWords,
   picturesWords,
+  planeWords,
   samplingWords,
   sharedWords,
   textWords,
