@@ -15,7 +15,6 @@ from explorer.attention_flow import attention_flow, attention_rollout
 from explorer.attention_rows import AttentionRows
 from explorer.control import controlled
 from explorer.norm_weighted import norm_weighted
-from widgets import wire
 from widgets.attention_cells import cells, check_size
 from widgets.attention_view import AttentionView
 from widgets.connection import asset, guarded
@@ -88,7 +87,7 @@ class DepthView(AttentionView):
         check_size(where.queries, where.keys)
         facts = {
             "request": number,
-            "tokens": wire.tokens(trace.tokens),
+            "tokens": self._prompt(trace, stack),
             "notes": [],
             "measure": self.measure,
             "layer": layer,

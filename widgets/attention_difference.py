@@ -10,20 +10,25 @@ import torch
 import traitlets
 from torch import Tensor
 
-from explorer import Model, Trace
+from explorer import Model, Refused, Trace
 from explorer.attention_rows import AttentionRows
 from explorer.difference import attention_difference
+from explorer.note import Note
 from explorer.prompt_alignment import Aligned
 from explorer.reuse import state_of
 from explorer.tokens import well_formed
-from widgets import wire
 from widgets.attention_cells import cells, check_size
 from widgets.attention_view import AttentionView
 from widgets.connection import asset, guarded
 from widgets.exploration import Exploration
+from widgets.pictured import Pictured
+from widgets.source import Source
 from widgets.worker import Job
 
 _HOW = {"only first": "only_before", "only second": "only_now"}
+_OTHER_OF_IMAGE = (
+    "This is a trace of an image, which the other model has not read; give a trace of that model over the same image."
+)
 REFERENCES = ("edits", "prompt", "pinned", "other")
 
 
@@ -100,11 +105,11 @@ class DifferenceView(AttentionView):
         super()._model_closed()
 
     def _draw(self, _job: Job, number: int) -> None:
-        now = self.exploration.trace()
+        now = self._of_image(self.exploration.trace())
         stack, layer, heads, where = self._heads(now)
         facts = {
             "request": number,
-            "tokens": wire.tokens(now.tokens),
+            "tokens": self._prompt(now, stack),
             "notes": [],
             "reference": self.reference,
             "layer": layer,
@@ -114,6 +119,7 @@ class DifferenceView(AttentionView):
         if before is None:
             self._publish(view=facts)
             return
+        before = self._of_image(before)
         kind = self.selection.kind
         theirs = before.attention(layer, stack=stack.name, kind=kind)
         check_size(where.queries + theirs.queries, where.keys + theirs.keys)
@@ -136,6 +142,8 @@ class DifferenceView(AttentionView):
         if kind == "other":
             if self.other is None or isinstance(self.other, Trace):
                 return self.other
+            if isinstance(source, Pictured):
+                raise Refused(Note("other_of_image", _OTHER_OF_IMAGE))
             return self._traced(self.other, self.other.read(self.text, special, literal=literal), ())
         if kind == "edits":
             tokens, edits = state.tokens, ()
@@ -152,12 +160,14 @@ class DifferenceView(AttentionView):
             kept = pinned.state
             tokens = source.tokens(pinned.text, bool(kept["special_tokens"]), bool(kept["literal"]))
             edits = pinned.edits
-        return self._traced(source.model_for("passes"), tokens, edits)
+        return self._traced(source, tokens, edits)
 
-    def _traced(self, model: Model, tokens: Any, edits: tuple[Any, ...]) -> Trace:
+    def _traced(self, source: Model | Source, tokens: Any, edits: tuple[Any, ...]) -> Trace:
+        model = source if isinstance(source, Model) else source.model_for("passes")
         asked = (model, tuple(tokens.ids), tokens.text, edits, state_of(model.hf))
         if self._known is None or self._known[0] != asked:
-            self._known = (asked, model.trace(tokens, edits=edits))
+            run = model.trace(tokens, edits=edits) if source is model else source.ran(tokens, edits)
+            self._known = (asked, run)
         return self._known[1]
 
 

@@ -31,7 +31,6 @@ import {
 
 interface State extends CommonState {
   selection: Partial<Selection>;
-  image: number;
 }
 
 type PicturesWords = Words<typeof picturesWords>;
@@ -168,21 +167,6 @@ function Drawn({ picture, shown, limit, query, combine, scale, waiting, selectio
           >
             {words.classToken}
           </button>
-        )}
-        {picture.images > 1 && (
-          <select
-            class="explorer-select"
-            aria-label={words.whichImage}
-            value={picture.image}
-            disabled={!model.connected.value}
-            onChange={(event) => model.write({ image: Number(event.currentTarget.value) })}
-          >
-            {Array.from({ length: picture.images }, (_, image) => (
-              <option key={image} value={image} selected={image === picture.image}>
-                {words.image(image)}
-              </option>
-            ))}
-          </select>
         )}
       </div>
       {waiting && (

@@ -5,7 +5,8 @@ import { type Note, inWords, languageOf, noteWords } from "../src/shared";
 import * as en from "../src/shared/words/en";
 import * as zh from "../src/shared/words/zh";
 
-const { notes, ...chinese } = zh;
+const { notes: ofAll, cautions, ...chinese } = zh;
+const notes = { ...ofAll, ...cautions };
 const FIXTURES = join(import.meta.dirname, "../../../tests/fixtures/notes.json");
 const told = JSON.parse(readFileSync(FIXTURES, "utf8")) as Note[];
 
