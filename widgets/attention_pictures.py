@@ -66,6 +66,7 @@ class PicturesView(AttentionView):
                 "notes": [],
                 "layer": layer,
                 "heads": heads,
+                "image": image if self.keeper is None else self.keeper.image,
                 "vision": vision,
                 "picture": wire.array(shown.pixels),
                 "true_colors": shown.true_colors,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.families.cases import case
 from tests.families.pictured import pictured
 from tests.widgets.test_attention_panel import MINUTE, TEXT, decode, tiny
 from widgets import AttentionPanel, AttributionPanel, SamplingPanel, Selection, TokenPanel, attention_pictures
+from widgets.attention import VIEWS
 
 
 @pytest.fixture
@@ -200,6 +202,9 @@ def test_edits_act_on_images_inside_a_text_and_where_they_cannot_the_panel_says_
     panel.wait(MINUTE)
     exact = found.ask(changed, output_attentions=True).attentions[2][0, 1]
     torch.testing.assert_close(decode(panel.matrix["data"]), exact, atol=2e-5, rtol=1e-3)
+    for mode in VIEWS:
+        panel.mode = mode
+        panel.wait(MINUTE)
     panel.edits = (explorer.Ablate("vision.layers.0.attn.z", heads=[1]),)
     with pytest.raises(explorer.ExplorerError, match="for one image or window after the other"):
         panel.wait(MINUTE)
@@ -275,3 +280,13 @@ def test_texts_and_images_go_to_models_that_read_them() -> None:
         case("clip").model.trace([5, 6])
     with pytest.raises(explorer.Refused, match="reads images, not text"):
         case("vit").model.trace("a cat")
+
+
+def test_a_saved_trace_of_images_is_shown_with_its_model(tmp_path: Path, shown: Any) -> None:
+    found = case("vit")
+    trace = found.model.trace(**found.given)
+    trace.save(tmp_path / "image.safetensors")
+    with pytest.raises(explorer.Refused, match="of images alone, and panels show those with their model"):
+        AttentionPanel(explorer.open_trace(tmp_path / "image.safetensors"))
+    _, view = shown(explorer.open_trace(tmp_path / "image.safetensors", model=found.model))
+    torch.testing.assert_close(laid(view.view, 0)[0].flatten(), trace.pattern(0)[0, 0, 0, 1:])

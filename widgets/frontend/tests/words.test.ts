@@ -43,7 +43,7 @@ const OF_WORDS = new Set([
   "measures.alikeTo",
 ]);
 /** Notes whose values say which of a few things is meant, and are worded themselves. */
-const NAMES_A_KIND = new Set(["baseline", "prompt_too_long", "saved_is_fixed"]);
+const NAMES_A_KIND = new Set(["baseline", "prompt_too_long", "saved_is_fixed", "image_is_fixed", "no_patches"]);
 const HAN = /\p{Script=Han}/u;
 
 type Said = Record<string, unknown>;
