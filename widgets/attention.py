@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -476,10 +477,13 @@ def _images(trace: Trace) -> int:
     """How many images a pass read."""
     if "pixel_values" not in trace.given:
         return 0
-    try:
+    with contextlib.suppress(Refused):  # how they are arranged is not known
         return len(trace.patch_grids())
-    except Refused:  # how they are arranged is not known
-        return max(images_apart(trace, stack) for stack in trace.anatomy.stacks)
+    count = 1
+    for stack in trace.anatomy.stacks:
+        with contextlib.suppress(Refused):  # nothing of it was recorded
+            count = max(count, images_apart(trace, stack))
+    return count
 
 
 def _absence(layer: Layer, kind: str, not_recorded: bool) -> str:

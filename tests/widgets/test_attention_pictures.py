@@ -168,6 +168,14 @@ def test_weights_that_are_no_numbers_are_counted(shown: Any) -> None:
     assert view.view["not_numbers"] == 25
 
 
+def test_a_text_is_shown_where_nothing_of_its_images_was_recorded() -> None:
+    found = pictured("llava")
+    panel = AttentionPanel(found.model.trace(found.ids, images=found.images, record=["text.layers.*"]))
+    panel.wait(MINUTE)
+    assert (len(panel.view["tokens"]), panel.view["apart"]) == (len(found.ids), False)
+    panel.close()
+
+
 def test_edits_run_the_pass_over_the_same_image_again(shown: Any) -> None:
     found = case("vit")
     panel, view = shown(found.model.trace(**found.given), selection=Selection(layer=1, heads=(2,)))
