@@ -7,6 +7,7 @@ from typing import Literal
 
 from explorer.anatomy import Anatomy, Stack
 from explorer.errors import Refused
+from explorer.note import Note
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,12 @@ def require_next_token(name: str, anatomy: Anatomy) -> None:
         Refused: it is one of these.
     """
     if anatomy.vocabulary is None:
-        raise Refused(f"{name} has no vocabulary head, so it predicts no next token.")
+        sentence = (
+            f"{name} has no vocabulary head, so it predicts no next token. AttentionPanel shows where it attends."
+        )
+        raise Refused(Note("no_vocabulary", sentence, model=name))
     if anatomy.routes_attention and anatomy.stack is not None and not anatomy.stack.causal:
-        raise Refused(f"{name} reads in both directions, so it predicts no next token.")
+        sentence = (
+            f"{name} reads in both directions, so it predicts no next token. AttentionPanel shows where it attends."
+        )
+        raise Refused(Note("both_directions", sentence, model=name))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from explorer.errors import Refused
-from explorer.inputs import prepare, towers
+from explorer.inputs import prepare, reads_text, towers
 from explorer.model import Model
 from explorer.pictures import example
 
@@ -24,7 +24,7 @@ def given_to(model: Model, inputs: Any) -> dict[str, Any]:
     given: dict[str, Any] = {"inputs": None}
     if inputs is None and (found := example(model.hf)[0]) is not None:
         return {"inputs": [found[0]], "images": found[1]}
-    text = reads_text(model)
+    text = reads_text(model.hf)
     if (towers(config) or not text) and (text or inputs is None):
         vision = getattr(config, "vision_config", config)
         size = getattr(vision, "image_size", None)
@@ -40,11 +40,6 @@ def given_to(model: Model, inputs: Any) -> dict[str, Any]:
             given["decoder"] = [[_start(config), *spread(model)[3:8]]] * _count(inputs)
         given["inputs"] = [tokens.ids for tokens in prepare(model, **{**given, "inputs": chosen}).tokens]
     return given
-
-
-def reads_text(model: Model) -> bool:
-    """Whether text is among what the model reads."""
-    return hasattr(model.hf.config, "text_config") or getattr(model.hf, "main_input_name", "input_ids") == "input_ids"
 
 
 def _count(inputs: Any) -> int:

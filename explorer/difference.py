@@ -11,6 +11,8 @@ from torch import Tensor
 
 from explorer.attention_rows import AttentionRows
 from explorer.errors import Refused
+from explorer.one_image import images_apart
+from explorer.positions import positions, reads_images
 from explorer.prompt_alignment import Aligned, aligned
 from explorer.sites import checked_indices, chosen_stack
 from explorer.tokens import Tokens
@@ -92,6 +94,10 @@ def attention_difference(
     if len(chosen) != len(theirs):
         raise Refused(f"{len(chosen)} heads cannot be compared with {len(theirs)}; name as many in second_heads=.")
     read = [_texts(trace, stack, kind) for trace in (first, second)]
+    if any(reads_images(trace, chosen_stack(stack, trace.anatomy)) for trace in (first, second)):
+        patches, others = ([token.text for token in side[0]] for side in read)
+        if patches != others:
+            raise Refused(f"images of {len(patches)} and {len(others)} positions are not laid out alike.")
     queries = aligned(read[0][0], read[1][0])
     keys = queries if kind == "attn" else aligned(read[0][1], read[1][1])
     before = _grouped(one, chosen, [group.first for group in queries], [group.first for group in keys])
@@ -100,10 +106,15 @@ def attention_difference(
 
 
 def _texts(trace: Trace, stack: str | None, kind: str) -> tuple[Tokens, Tokens]:
-    name = chosen_stack(stack, trace.anatomy).name
-    if name.startswith("vision") or len(trace.batch) != 1:
+    found = chosen_stack(stack, trace.anatomy)
+    if reads_images(trace, found):
+        if (count := images_apart(trace, found)) > 1:
+            raise Refused(f"a difference is of two images, and a trace holds {count} in this stack.")
+        patches = positions(trace, found)
+        return patches, patches
+    if len(trace.batch) != 1:
         raise Refused(f"a difference is of two texts, and a trace holds {len(trace.batch)} in this stack.")
-    own = trace.decoder[0] if name == "decoder" else trace.batch[0]
+    own = trace.decoder[0] if found.name == "decoder" else trace.batch[0]
     return own, trace.batch[0] if kind == "cross_attn" else own
 
 

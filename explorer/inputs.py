@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from explorer.errors import Refused
+from explorer.note import Note
 from explorer.padding import unfit
 from explorer.pictures import image_token, places
 from explorer.tokens import Tokens, read_ids
@@ -48,12 +49,14 @@ def prepare(model: Model, inputs: Any, decoder: Any = None, images: Any = None) 
     hf, config = model.hf, model.hf.config
     if images is not None and image_token(config) is not None:
         return _with_pictures(model, inputs, images, decoder)
-    takes_text = getattr(hf, "main_input_name", "input_ids") == "input_ids" or hasattr(config, "text_config")
+    takes_text = reads_text(hf)
+    if images is not None and takes_text and not towers(config):
+        raise Refused(f"{model.name} reads text and no images; leave images= out, or load a model that reads both.")
     arguments: dict[str, Tensor] = {}
     tokens: tuple[Tokens, ...] = ()
     if inputs is not None:
         if not takes_text:
-            raise Refused(f"{model.name} reads images, not text; give images=.")
+            raise no_text_to(model)
         tokens = _read(model, inputs, "inputs")
         arguments |= _batch(model, tokens)
         stack = model.anatomy.stack
@@ -62,6 +65,8 @@ def prepare(model: Model, inputs: Any, decoder: Any = None, images: Any = None) 
             raise Refused(f"{model.name} takes no mask, so padding would be read as text; give texts of one length.")
     if images is not None:
         arguments["pixel_values"] = _pixels(model, images)
+    elif towers(config) and inputs is not None:
+        raise no_text_to(model)
     elif towers(config) or not takes_text:
         raise Refused(f"{model.name} reads images; give images= as pixel values (batch, channel, height, width).")
     if inputs is None and takes_text:
@@ -118,6 +123,26 @@ def _with_pictures(model: Model, inputs: Any, images: Any, decoder: Any) -> Inpu
 
 def _given(model: Model, value: Tensor) -> Tensor:
     return value.to(device=model.device, dtype=model.dtype if value.is_floating_point() else value.dtype)
+
+
+def reads_text(hf: Any) -> bool:
+    """Whether a model's forward takes token ids, alone or beside images."""
+    return getattr(hf, "main_input_name", "input_ids") == "input_ids" or hasattr(hf.config, "text_config")
+
+
+def no_text_to(model: Model) -> Refused:
+    """Why a text alone is refused, for a model that reads images: in its place, or beside it."""
+    if reads_text(model.hf):
+        sentence = (
+            f"{model.name} reads a text together with images, so a text alone gives no pass. Run it in Python with "
+            "both and show its trace: AttentionPanel(model.trace(text, images=...))."
+        )
+        return Refused(Note("reads_both", sentence, model=model.name))
+    sentence = (
+        f"{model.name} reads images, not text. Show a trace of some: AttentionPanel(model.trace(images=...)), where "
+        "images are pictures for its processor or pixel values (batch, channel, height, width)."
+    )
+    return Refused(Note("reads_images", sentence, model=model.name))
 
 
 def towers(config: Any) -> bool:

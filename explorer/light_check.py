@@ -8,10 +8,10 @@ import torch
 
 from explorer.anatomy import Anatomy, Layer, Place, Stack
 from explorer.capability import Capabilities, capabilities_of
-from explorer.check_inputs import given_to, reads_text, spread
+from explorer.check_inputs import given_to, spread
 from explorer.errors import Refused
 from explorer.findings import Finding, Measured
-from explorer.inputs import prepare
+from explorer.inputs import prepare, reads_text
 from explorer.measures import (
     ATTENTION,
     HEADS,
@@ -65,7 +65,7 @@ def _rows(model: Model) -> tuple[Finding, ...]:
     assert main is not None  # there are stacks
     tolerance, found = tolerance_of(model), Measured()
     pictured = example(model.hf)[0] is not None
-    given = given_to(model, [spread(model)[:_POSITIONS]] if reads_text(model) and not pictured else None)
+    given = given_to(model, [spread(model)[:_POSITIONS]] if reads_text(model.hf) and not pictured else None)
     chosen = {stack.name: _chosen(stack) for stack in model.anatomy.stacks}
     norms = [path for stack in model.anatomy.stacks for path in norms_of(model, stack)]
     last = max(chosen[main.name])

@@ -34,7 +34,7 @@ from explorer.examination import examine
 from explorer.foreign_code import foreign_code
 from explorer.head_outs import head_outputs
 from explorer.hidden_states import hidden_state, with_state
-from explorer.inputs import prepare
+from explorer.inputs import no_text_to, prepare, reads_text, towers
 from explorer.note import Note
 from explorer.placement import places
 from explorer.planning import Firings, check_padding, layers_of, needs_stream, plan
@@ -89,8 +89,8 @@ class Model:
     ) -> None:
         self._hf: PreTrainedModel | None = hf
         self.processor = tokenizer_or_processor
-        reads_text = callable(getattr(tokenizer_or_processor, "convert_ids_to_tokens", None))
-        self.tokenizer = tokenizer_or_processor if reads_text else getattr(tokenizer_or_processor, "tokenizer", None)
+        tokenizes = callable(getattr(tokenizer_or_processor, "convert_ids_to_tokens", None))
+        self.tokenizer = tokenizer_or_processor if tokenizes else getattr(tokenizer_or_processor, "tokenizer", None)
         self.name = name
         self.cautions = (*cautions, *foreign_code(hf, tokenizer_or_processor))
         self.origin = "explorer.attach(hf_model, tokenizer)"
@@ -291,10 +291,14 @@ class Model:
             return text
         if not isinstance(text, str):
             raise TypeError(f"text={text!r} is a {type(text).__name__}; a string is needed.")
-        if self.tokenizer is None and self.vocabulary < 1:
-            raise Refused(f"{self.name} reads images, not text; give images= to trace, and the trace to a panel.")
+        if not reads_text(self.hf) or (self.tokenizer is None and towers(self.hf.config)):
+            raise no_text_to(self)
         if self.tokenizer is None:
-            raise Refused("This model was attached without a tokenizer; pass token ids instead of text.")
+            sentence = (
+                f"{self.name} was attached without a tokenizer; give it one with explorer.attach(hf, tokenizer), or "
+                "pass token ids instead of text: panels show model.trace(ids)."
+            )
+            raise Refused(Note("no_tokenizer", sentence, model=self.name))
         if not text:
             raise Refused(Note("empty_prompt", "The prompt is empty. Type at least one character."))
         if self.context is not None and len(text) > self.context * _CHARACTERS_PER_TOKEN:

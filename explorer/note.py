@@ -47,6 +47,20 @@ Key = Literal[
     "saved_file_gone",
     "empty_prompt",
     "prompt_too_long",
+    "reads_images",
+    "reads_both",
+    "no_tokenizer",
+    "no_text",
+    "no_vocabulary",
+    "both_directions",
+    "no_attention",
+    "no_picture",
+    "no_patches",
+    "reorders_patches",
+    "image_out_of_range",
+    "image_is_fixed",
+    "of_text_alone",
+    "other_of_image",
 ]
 
 

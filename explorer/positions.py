@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING
 
 from explorer.anatomy import Stack
 from explorer.errors import Refused
+from explorer.note import Note
 from explorer.tokens import Token, Tokens
 
 if TYPE_CHECKING:
     from explorer.trace import Trace
+
+
+def no_text(name: str) -> Refused:
+    """Why a pass has no tokens, where it read images alone."""
+    sentence = (
+        f"This pass of {name} read images and no text, so there are no tokens of a text. The patches of the images, "
+        "and what they attend to, are shown by AttentionPanel."
+    )
+    return Refused(Note("no_text", sentence, model=name))
 
 
 def reads_images(trace: Trace, stack: Stack) -> bool:

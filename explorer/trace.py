@@ -22,6 +22,7 @@ from explorer.errors import Refused
 from explorer.finite import check_answer
 from explorer.inputs import Inputs
 from explorer.plans import Recording
+from explorer.positions import no_text
 from explorer.sites import Site, checked_indices, checked_layer, chosen_stack, heads_of
 from explorer.tokens import Tokens
 
@@ -106,7 +107,9 @@ class Trace:
         Raises:
             Refused: the trace holds no text, or several; `batch` has all of them.
         """
-        if len(self.batch) != 1:
+        if not self.batch:
+            raise no_text(self._model.name)
+        if len(self.batch) > 1:
             raise Refused(f"This trace holds {len(self.batch)} texts; trace.batch has the tokens of each.")
         return self.batch[0]
 

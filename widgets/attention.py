@@ -13,8 +13,8 @@ import traitlets
 from explorer import Patch, Refused, Trace, control
 from explorer.attention_rows import AttentionRows
 from explorer.note import Note
+from explorer.one_image import check_image, images_apart, of_image
 from explorer.overview import recorded
-from explorer.positions import positions, reads_images
 from explorer.sites import checked_indices, chosen_stack
 from widgets import attention_parts
 from widgets.attention_depth import DepthView
@@ -24,12 +24,12 @@ from widgets.attention_matrix import whole_map
 from widgets.attention_measures import MeasuresView
 from widgets.attention_neuron import NeuronView
 from widgets.attention_order import OrderedHeads
-from widgets.attention_overview import all_heads_seen, choices, fitting
+from widgets.attention_overview import all_heads_seen, choices, fitting, images_of
 from widgets.attention_page import all_heads
 from widgets.attention_patch import patch_of_pinned
 from widgets.attention_pictures import PicturesView
 from widgets.attention_text import TextView
-from widgets.attention_view import AttentionView
+from widgets.attention_view import AttentionView, no_attention, prompt_of
 from widgets.connection import asset, checked, guarded
 from widgets.panel import Panel
 from widgets.selection import Selection
@@ -77,6 +77,7 @@ class AttentionPanel(OrderedHeads):
         order: how heads are sorted, and whether the thumbnails are; see `order_by`.
         with_written: whether what the model wrote on from the prompt is shown with it, as far as there is something
             (`exploration.written`). It grows while the model writes, from what its passes recorded.
+        image: which image is shown, counted from 0, where a pass read several.
         step: which step of the writing is shown, counted from 0: what was read when its token was chosen, which is the
             last row; None for the newest.
         other: another model, or a trace, that the view "difference" compares with; None for none (not synced).
@@ -102,11 +103,13 @@ class AttentionPanel(OrderedHeads):
     direction = traitlets.Enum(("attends", "attended"), default_value="attends").tag(sync=True)
     hide_sink = traitlets.Bool(False).tag(sync=True)
     with_written = traitlets.Bool(True).tag(sync=True)
+    image = traitlets.Int(0).tag(sync=True)
     step = traitlets.Int(None, allow_none=True).tag(sync=True)
     other = traitlets.Any(None)
 
     def __init__(self, model: Any, text: str | None = None, **traits: Any) -> None:
         self._trace: Trace | None = None
+        self._one: tuple[Trace, str, int, Trace] | None = None  # of a pass's stack one image, where it read several
         self._pictured = (0, "", "attn")  # request, stack and kind of the picture that is shown
         self._left: dict[str, dict[str, Any]] = {}  # how views were when others were chosen, by mode
         super().__init__(model, text, **traits)
@@ -204,6 +207,23 @@ class AttentionPanel(OrderedHeads):
             return trace
         return super().read()
 
+    def of_image(self, trace: Trace) -> Trace:
+        """The pass, of several images that the chosen stack read apart from each other that of `image` alone."""
+        with self.exploration.lock:
+            stack, image = chosen_stack(self.selection.stack, trace.anatomy), self.image
+            if images_apart(trace, stack) == 1:
+                return trace
+            known = self._one
+            if known is None or known[0] is not trace or known[1:3] != (stack.name, image):
+                known = self._one = (trace, stack.name, image, of_image(trace, image, stack))
+            return known[3]
+
+    @traitlets.observe("image")
+    @guarded
+    def _image_changed(self, _change: Any) -> None:
+        if self._ready:
+            self._read_again()
+
     def _read_again(self) -> None:
         self._request()
         for view in self.panels:
@@ -212,10 +232,10 @@ class AttentionPanel(OrderedHeads):
     def close(self) -> None:
         """Closes the view and lets go of its trace."""
         super().close()
-        self._trace = None
+        self._trace = self._one = None
 
     def _model_closed(self) -> None:
-        self._trace = None
+        self._trace = self._one = None
         super()._model_closed()
 
     def patch_heads(self, layer: int | None = None, heads: Sequence[int] | None = None) -> Patch:
@@ -249,7 +269,7 @@ class AttentionPanel(OrderedHeads):
     def _draw(self, _job: Job, number: int) -> None:
         facts = self.exploration.source.facts
         if not facts.anatomy.routes_attention or facts.anatomy.stack is None:
-            raise Refused(f"{facts.name} has no attention to show: {facts.anatomy.missing}.")
+            raise no_attention(facts.anatomy, facts.name)
         trace = self.read()
         found = choices(trace)
         chosen = self.selection
@@ -257,12 +277,15 @@ class AttentionPanel(OrderedHeads):
         if (name, chosen.kind) not in found:
             recorded(trace, chosen.stack, chosen.kind)  # says why not
         stack = chosen_stack(name, trace.anatomy)
+        images = images_of(trace)
+        check_image(self.image, images or 1)
+        whole, trace = trace, self.of_image(trace)
         control.report(0.0, _READING)
         seen = trace.overview(stack=name, kind=chosen.kind)
         self._trace, self._pictured = trace, (number, name, chosen.kind)
-        # An image's patches stand in the prompt's place.
-        prompt = positions(trace, stack) if reads_images(trace, stack) else trace.tokens
+        prompt = prompt_of(trace, stack)
         view = {"request": number, **all_heads_seen(trace, stack, chosen.kind, seen, prompt, self._notes(prompt))}
+        view |= {"images": images, "apart": trace is not whole}
         view["choices"] = [{"stack": other, "kind": sort} for other, sort in found]
         chosen = fitting(chosen, seen, view["queries"], view["keys"])
         if chosen != self.selection:

@@ -88,7 +88,7 @@ class DepthView(MappedView):
         check_size(where.queries, where.keys)
         facts = {
             "request": number,
-            "tokens": wire.tokens(trace.tokens),
+            "tokens": self._prompt(trace, stack),
             "notes": [],
             "measure": self.measure,
             "layer": layer,

@@ -14,17 +14,22 @@ from torch import Tensor
 from explorer import Model, Refused, Trace
 from explorer.attention_rows import AttentionRows
 from explorer.difference import attention_difference
+from explorer.note import Note
 from explorer.prompt_alignment import Aligned
 from explorer.reuse import state_of
 from explorer.sites import checked_indices
 from explorer.tokens import well_formed
-from widgets import wire
 from widgets.attention_cells import MappedView, check_size, together
 from widgets.connection import asset, guarded
 from widgets.exploration import Exploration
+from widgets.pictured import Pictured
+from widgets.source import Source
 from widgets.worker import Job
 
 _HOW = {"only first": "only_before", "only second": "only_now"}
+_OTHER_OF_IMAGE = (
+    "This is a trace of an image, which the other model has not read; give a trace of that model over the same image."
+)
 REFERENCES = ("edits", "prompt", "pinned", "other")
 
 
@@ -106,11 +111,11 @@ class DifferenceView(MappedView):
         super()._model_closed()
 
     def _draw(self, _job: Job, number: int) -> None:
-        now = self.exploration.trace()
+        now = self._of_image(self.exploration.trace())
         stack, layer, heads, where = self._heads(now)
         facts = {
             "request": number,
-            "tokens": wire.tokens(now.tokens),
+            "tokens": self._prompt(now, stack),
             "notes": [],
             "reference": self.reference,
             "layer": layer,
@@ -123,6 +128,7 @@ class DifferenceView(MappedView):
             if before is None:
                 self._publish(view=facts)
                 return
+            before = self._of_image(before)
             theirs = before.attention(layer, stack=stack.name, kind=kind)
             checked_indices("heads", heads, theirs.heads)
         except Refused as error:
@@ -157,6 +163,8 @@ class DifferenceView(MappedView):
         if kind == "other":
             if self.other is None or isinstance(self.other, Trace):
                 return self.other
+            if isinstance(source, Pictured):
+                raise Refused(Note("other_of_image", _OTHER_OF_IMAGE))
             return self._traced(self.other, self.other.read(self.text, special, literal=literal), ())
         if kind == "edits":
             tokens, edits = state.tokens, ()
@@ -173,13 +181,15 @@ class DifferenceView(MappedView):
             kept = pinned.state
             tokens = source.tokens(pinned.text, bool(kept["special_tokens"]), bool(kept["literal"]))
             edits = pinned.edits
-        return self._traced(source.model_for("passes"), tokens, edits)
+        return self._traced(source, tokens, edits)
 
-    def _traced(self, model: Model, tokens: Any, edits: tuple[Any, ...]) -> Trace:
+    def _traced(self, source: Model | Source, tokens: Any, edits: tuple[Any, ...]) -> Trace:
+        model = source if isinstance(source, Model) else source.model_for("passes")
         asked = (model, tuple(tokens.ids), tokens.text, edits, state_of(model.hf))
         known = self._known
         if known is None or known[0] != asked:
-            known = self._known = (asked, model.trace(tokens, edits=edits))
+            ran = source.trace(tokens, edits=edits) if isinstance(source, Model) else source.ran(tokens, edits)
+            known = self._known = (asked, ran)
         return known[1]
 
     def _forget(self) -> None:

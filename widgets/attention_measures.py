@@ -15,7 +15,7 @@ from explorer.sites import heads_of
 from widgets import head_frames, wire
 from widgets.attention_order import Ordering
 from widgets.attention_view import AttentionView
-from widgets.connection import asset, guarded
+from widgets.connection import asset, described, guarded
 from widgets.worker import Job
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class MeasuresView(Ordering, AttentionView):
         prompt = head_frames.of_prompt(trace, stack.name, kind)
         view = {
             "request": number,
-            "tokens": wire.tokens(trace.tokens),
+            "tokens": self._prompt(trace, stack),
             "notes": [],
             "stack": stack.name,
             "kind": kind,
@@ -97,7 +97,7 @@ class MeasuresView(Ordering, AttentionView):
         try:
             model = self.exploration.source.model_for("passes")
         except Refused as error:
-            return None, {"state": "none", "why": str(error), "edited": True}
+            return None, {"state": "none", "why": described(error)["message"], "edited": True}
         known = head_frames.known_probe(model, stack.name, self.selection.kind, trace.edits)
         if known is None:
             return None, {"state": "pending", "why": "", "edited": True}
@@ -109,7 +109,7 @@ class MeasuresView(Ordering, AttentionView):
         try:
             probe, edited = head_frames.of_probe(model, stack.name, view["kind"], trace.edits)
         except Refused as error:
-            told = {"state": "none", "why": str(error), "edited": True}
+            told = {"state": "none", "why": described(error)["message"], "edited": True}
             self._show(trace, prompt, None, view, told)
         else:
             self._show(trace, prompt, probe, view, {"state": "ready", "why": "", "edited": edited})

@@ -48,11 +48,11 @@ def patch_of_pinned(
     state = pinned.state
     before = exploration.source.tokens(pinned.text, state["special_tokens"], state["literal"])
     decoder = exploration.source.decoder_tokens(state["decoder"])
-    source = model.trace(before, decoder=decoder, edits=pinned.edits, record=[site])
+    source = exploration.source.ran(before, pinned.edits, decoder=decoder, record=[site])
     if source.decoder and found.name == "decoder":
         theirs, own = source.decoder[0], exploration.trace().decoder[0]
     else:
-        theirs, own = source.tokens, exploration.tokens
+        theirs, own = before, exploration.tokens
     values = source[site]
     if len(theirs) == len(own):
         return Patch(site, values, heads=chosen)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import traitlets
 
 from explorer import Refused
 from explorer.anatomy import Stack
 from explorer.attention_rows import AttentionRows
+from explorer.note import Note
+from explorer.one_image import check_image
 from explorer.patch_grid import PatchGrid
 from explorer.patch_picture import picture
 from explorer.positions import positions, reads_images
@@ -28,34 +27,28 @@ class PicturesView(AttentionView):
     The image is the one that the model was given, cut to its size. Weights are the model's own; over the grid of an
     image inside a text they are those of its places in the text, each of one patch or of a square of patches.
 
-    Attributes:
-        image: which image of the pass.
+    Of several images the one is shown that is chosen in the panel around.
     """
 
     _esm = asset("attention-pictures.js")
     _css = asset("attention-pictures.css")
     _chosen_by = (*AttentionView._chosen_by, "query")
 
-    image = traitlets.Int(0).tag(sync=True)
-
-    @traitlets.observe("image")
-    def _another(self, _change: Any) -> None:
-        if self._ready:
-            self._request()
-
     def _draw(self, _job: Job, number: int) -> None:
         trace, chosen = self.read(), self.selection
         name = self.about["name"]
         if "pixel_values" not in trace.given:
-            raise Refused(
+            sentence = (
                 f"This pass of {name} read no image, so there is no picture to lay attention over. Give the panel a "
                 "trace of one, where the model reads images: AttentionPanel(model.trace(..., images=...))."
             )
+            raise Refused(Note("no_picture", sentence, model=name))
         stack, layer, _, _ = self._heads(trace)
         grids = trace.patch_grids()
-        if not 0 <= self.image < len(grids):
-            raise Refused(f"image={self.image} is out of range: this pass read {len(grids)} (0 to {len(grids) - 1}).")
-        grid = grids[self.image]
+        keeper = self.keeper
+        image = 0 if keeper is None or trace is not keeper.read() else keeper.image  # apart: the others are not in it
+        check_image(image, len(grids))
+        grid = grids[image]
         vision = reads_images(trace, stack)
         places = grid.positions if vision else grid.in_text
         if places is None:
@@ -73,8 +66,7 @@ class PicturesView(AttentionView):
                 "notes": [],
                 "layer": layer,
                 "heads": heads,
-                "image": self.image,
-                "images": len(grids),
+                "image": image if self.keeper is None else self.keeper.image,
                 "vision": vision,
                 "picture": wire.array(shown.pixels),
                 "true_colors": shown.true_colors,
@@ -88,13 +80,16 @@ class PicturesView(AttentionView):
         )
 
 
-def _nowhere(name: str, stack: Stack, vision: bool) -> str:
+def _nowhere(name: str, stack: Stack, vision: bool) -> Note:
     if vision:
-        return f"The vision stack of {name} reorders the image's patches, so its weights cannot be laid over it."
-    return (
-        f"The {stack.name or 'text'} stack of {name} does not see the image patch by patch; choose the vision stack, "
-        "where there is one."
+        sentence = f"The vision stack of {name} reorders the image's patches, so its weights cannot be laid over it."
+        return Note("reorders_patches", sentence, model=name)
+    stack_name = stack.name or "text"
+    sentence = (
+        f"The {stack_name} stack of {name} does not see the image patch by patch; choose the vision stack, where there "
+        "is one."
     )
+    return Note("no_patches", sentence, stack=stack_name, model=name)
 
 
 def _query(chosen: int | None, where: AttentionRows, grid: PatchGrid | None) -> int:

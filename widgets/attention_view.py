@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
-from explorer import Refused, Trace
-from explorer.anatomy import Stack
+from explorer import Refused, Tokens, Trace
+from explorer.anatomy import Anatomy, Stack
 from explorer.attention_rows import AttentionRows
-from explorer.positions import positions
+from explorer.note import Note
+from explorer.positions import positions, reads_images
 from explorer.sites import checked_indices, chosen_stack
 from widgets import wire
 from widgets.connection import guarded
@@ -18,6 +19,21 @@ from widgets.panel import Panel
 
 if TYPE_CHECKING:
     from widgets.attention import AttentionPanel
+
+
+def prompt_of(trace: Trace, stack: Stack) -> Tokens:
+    """The prompt; of a stack that reads images their patches."""
+    return positions(trace, stack) if reads_images(trace, stack) else trace.tokens
+
+
+def no_attention(anatomy: Anatomy, name: str) -> Refused:
+    """Why a model shows no attention."""
+    stack = anatomy.stack
+    recurrent = stack is not None and all(layer.recurrent for layer in stack.layers)
+    why = "" if recurrent else anatomy.missing
+    reason = "its layers are recurrent and have no softmax attention" if recurrent else why
+    sentence = f"{name} has no attention to show: {reason}. What it says next is shown by SamplingPanel."
+    return Refused(Note("no_attention", sentence, model=name, why=why))
 
 
 class AttentionView(Panel):
@@ -45,8 +61,11 @@ class AttentionView(Panel):
         super().__init__(exploration, embedded=True, still=False, around=around, **traits)
 
     def read(self) -> Trace:
-        """The pass that the attention panel around it shows."""
-        return super().read() if self.keeper is None else self.keeper.read()
+        """The pass that the attention panel around it shows; of several images the one that is chosen there."""
+        return self._of_image(super().read() if self.keeper is None else self.keeper.read())
+
+    def _of_image(self, trace: Trace) -> Trace:
+        return trace if self.keeper is None else self.keeper.of_image(trace)
 
     @traitlets.observe("selection")
     @guarded
@@ -64,11 +83,15 @@ class AttentionView(Panel):
         """
         chosen = self.selection
         if not trace.anatomy.routes_attention or not trace.anatomy.stacks:
-            raise Refused(f"{self.about['name']} has no attention to show: {trace.anatomy.missing}.")
+            raise no_attention(trace.anatomy, self.about["name"])
         stack = chosen_stack(chosen.stack, trace.anatomy)
         layer = 0 if chosen.layer is None else chosen.layer
         where = trace.attention(layer, stack=stack.name, kind=chosen.kind)
         return stack, layer, checked_indices("heads", list(chosen.heads or (0,)), where.heads), where
+
+    def _prompt(self, trace: Trace, stack: Stack) -> list[dict[str, Any]]:
+        """What stands in the strip: the prompt's tokens, or the patches of an image in their place."""
+        return wire.tokens(prompt_of(trace, stack))
 
     def _is_prompt(self, trace: Trace, stack: Stack) -> bool:
         """Whether the tokens that attend are those of the prompt."""

@@ -10,11 +10,12 @@ import traitlets
 
 from explorer import Attribution, Model, Refused, Sampling, Tokens
 from explorer.attribution import METHODS, attribute
+from explorer.capability import require_next_token
 from explorer.edits import Edit
 from explorer.note import Note
 from explorer.tokens import labels
 from widgets import wire
-from widgets.connection import asset, guarded
+from widgets.connection import asset, described, guarded
 from widgets.pace import spoken
 from widgets.panel import Panel
 from widgets.worker import Job
@@ -96,6 +97,8 @@ class AttributionPanel(Panel):
 
     def _draw(self, _job: Job, number: int) -> None:
         self._integrate = None
+        facts = self.exploration.source.facts
+        require_next_token(facts.name, facts.anatomy)
         trace, against = self.exploration.trace(), self.against
         text, edits = trace.tokens, trace.edits
         row = trace.next_token()
@@ -107,7 +110,7 @@ class AttributionPanel(Panel):
             against = None
             sentence = "The token to compare with is now the likeliest itself, so the likeliest is explained alone."
             notes = [Note("against_is_likeliest", sentence)]
-        tokenizer = self.exploration.source.facts.tokenizer
+        tokenizer = facts.tokenizer
         asked = [target] if against is None else [target, against]
         names = labels(tokenizer, [*likeliest, *asked])
         picture: dict[str, Any] = {
@@ -127,7 +130,7 @@ class AttributionPanel(Panel):
             model = self.exploration.source.model_for("gradients")
         except Refused as error:
             self.results = {}
-            self._publish(view={**picture, "unavailable": str(error), "results": {}})
+            self._publish(view={**picture, "unavailable": described(error)["message"], "results": {}})
             return
         started = time.perf_counter()
         result = attribute(model, text, target, against, METHODS[0], edits=edits)

@@ -41,12 +41,7 @@ class Reading(Source):
             self._begin(model, trace, shown_tokens(trace))
 
     def _begin(self, model: Model, trace: Trace, tokens: Tokens) -> None:
-        with model.lock, adapters.using(model.hf, adapters.AS_IT_IS) as now:
-            if now.names != trace.adapters:
-                raise Refused(
-                    f"This trace ran with the adapters {list(trace.adapters)}, and {model.name} has "
-                    f"{list(now.names)} on; panels run it as it is, so turn on those of the trace first."
-                )
+        check_adapters(model, trace)
         text = shown_text(tokens)
         ways = [(special, literal) for literal in (False, True) for special in (True, False)]
         special, literal = next((way for way in ways if self._typed(text, *way) == tokens.ids), ways[0])
@@ -87,12 +82,6 @@ class Reading(Source):
     def tokens(self, text: str, special_tokens: bool, literal: bool) -> Tokens:
         if self._given is not None and self._given[0] == (text, special_tokens, literal):
             return self._given[1]
-        hf: Any = self._model.hf
-        if getattr(hf, "main_input_name", "input_ids") != "input_ids" and not hasattr(hf.config, "text_config"):
-            raise Refused(
-                f"{self._model.name} reads images, not text. Show a trace of one: "
-                "AttentionPanel(model.trace(images=...))."
-            )
         return self._model.read(text, special_tokens, literal=literal)
 
     def decoder_tokens(self, decoder: str | None) -> Tokens | None:
@@ -143,13 +132,27 @@ class Reading(Source):
         self._trace = self._known = None
 
 
+def check_adapters(model: Model, trace: Trace) -> None:
+    """Refuses a trace whose pass panels could not run again: other adapters are on.
+
+    Raises:
+        Refused: the sentence names both.
+    """
+    with model.lock, adapters.using(model.hf, adapters.AS_IT_IS) as now:
+        if now.names != trace.adapters:
+            raise Refused(
+                f"This trace ran with the adapters {list(trace.adapters)}, and {model.name} has "
+                f"{list(now.names)} on; panels run it as it is, so turn on those of the trace first."
+            )
+
+
 def shown_tokens(trace: Trace) -> Tokens:
     """The tokens of a trace that panels can show.
 
     Raises:
         Refused: it holds no text, or several.
     """
-    if len(trace.batch) != 1:
+    if len(trace.batch) > 1:
         raise Refused(f"This trace holds {len(trace.batch)} texts; panels show a trace of one text.")
     return trace.tokens
 

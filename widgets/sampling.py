@@ -8,6 +8,7 @@ import torch
 import traitlets
 
 from explorer import Cancelled, Refused, Sampling
+from explorer.capability import require_next_token
 from explorer.note import Note
 from explorer.tokens import labels
 from widgets import wire
@@ -95,9 +96,11 @@ class SamplingPanel(Panel):
         )
 
     def _draw(self, _job: Job, number: int) -> None:
+        facts = self.exploration.source.facts
+        require_next_token(facts.name, facts.anatomy)
         trace = self.exploration.trace()
         tokens = (trace.decoder or trace.batch)[0]  # what is continued
-        tokenizer = self.exploration.source.facts.tokenizer
+        tokenizer = facts.tokenizer
         self._row = row = trace.next_token(-1 if self.position is None else self.position)
         prompt = torch.tensor(sorted(set(tokens.ids)))
         # A repetition penalty moves only the prompt's own tokens, so these ids can fill every bar there is.

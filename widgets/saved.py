@@ -33,6 +33,11 @@ class Saved(Source):
     brings = ("text", "special_tokens", "literal", "messages", "decoder", "edits")
 
     def __init__(self, trace: SavedTrace, facts: AbsentModel) -> None:
+        if not trace.batch:
+            raise Refused(
+                "This saved trace is of images alone, and panels show those with their model: open it with "
+                "explorer.open_trace(path, model=...)."
+            )
         tokens = shown_tokens(trace)
         text = shown_text(tokens)
         self.facts: AbsentModel = facts

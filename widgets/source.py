@@ -18,11 +18,13 @@ class Source(ABC):
     Attributes:
         facts: name, anatomy, tokenizer, dtype, device and context, whether the weights are there or not.
         begins: the state that an exploration of it begins with.
+        has_text: whether there is a text at all; a pass over images alone has none.
         brings: names of state that its opening gives by itself.
     """
 
     facts: Model | AbsentModel
     begins: dict[str, Any]
+    has_text: bool = True
     brings: tuple[str, ...] = ()
 
     @abstractmethod
@@ -67,6 +69,19 @@ class Source(ABC):
         Raises:
             Refused: it cannot be made.
         """
+
+    def ran(self, tokens: Tokens, edits: tuple[Edit, ...], **options: Any) -> Trace:
+        """A pass of its own over a text under edits, with the images where the exploration has some.
+
+        Args:
+            tokens: the text.
+            edits: how the pass is changed.
+            options: more that `model.trace` takes, such as `record`.
+
+        Raises:
+            Refused: it cannot be made.
+        """
+        return self.model_for("passes").trace(tokens, edits=edits, **options)
 
     @abstractmethod
     def lengths(self, text: str, decoder: str | None) -> tuple[int | None, int | None]:

@@ -12,6 +12,7 @@ from explorer import Model, Refused, Tokens, align
 from explorer._pieces import pieces_of
 from explorer._visible import visible
 from explorer.note import Note
+from explorer.positions import no_text
 from explorer.text_units import BY, boundaries, units
 from explorer.token_cautions import remarks, warnings
 from explorer.tokens import read_text, spelled
@@ -82,6 +83,8 @@ class TokenPanel(Panel):
     def _draw(self, _job: Job, number: int) -> None:
         exploration = self.exploration
         facts, tokens = exploration.source.facts, exploration.tokens
+        if not exploration.source.has_text:
+            raise no_text(facts.name)
         tokenizer = facts.tokenizer if hasattr(facts.tokenizer, "convert_ids_to_tokens") else None
         vocabulary = facts.anatomy.vocabulary
         table = _table(tokens, tokenizer)

@@ -31,6 +31,20 @@ _ROOT = Path(__file__).resolve().parents[2]
 _QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 _SIZE = {"width": 1280, "height": 1000}
 
+# Two images, of which one is red where it is right, and blue where it is left.
+_PICTURE = """
+import numpy, torch, transformers
+torch.manual_seed(0)
+config = transformers.ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
+                                image_size=64, patch_size=16, initializer_range=0.3)
+scaling = transformers.ViTImageProcessorPil(size={"height": 64, "width": 64})
+y, x = numpy.mgrid[0:64, 0:64]
+image = numpy.stack([x * 4, y * 4, 255 - x * 4], -1).astype(numpy.uint8)
+seen = explorer.attach(transformers.ViTModel(config).eval(), scaling).trace(images=[image, 255 - image])
+picture = AttentionPanel(seen, mode="pictures", selection=Selection(layer=1, heads=(2,)))
+picture
+"""
+
 # Conditions are waited for as long as a busy machine needs; where all is well nobody waits.
 expect.set_options(timeout=60_000)
 
@@ -120,7 +134,7 @@ def ran(opened: Notebook) -> Notebook:
 
 @pytest.fixture(scope="package")
 def four(jupyter: lab.Lab, open_page: Callable[[], Watched]) -> Notebook:
-    """A notebook with each panel and a workbench, all live.
+    """A notebook with each panel and a workbench, all live, and attention over an image by a small model.
 
     The sample's tokenizer adds nothing by itself; that of the token panel begins every text as the Llamas' do.
     """
@@ -138,8 +152,10 @@ def four(jupyter: lab.Lab, open_page: Callable[[], Watched]) -> Notebook:
         "begun.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(\n"
         "    single='<|im_start|> $A', special_tokens=[('<|im_start|>', 1)])\n"
         "token = TokenPanel(begun, 'The capital of France is', other=model)\ntoken",
+        _PICTURE,
     )
-    expect(notebook.panels.locator(".explorer-dot.is-live")).to_have_count(8, timeout=LONG_MS)
+    # Of a panel that a view stands in, both say so.
+    expect(notebook.panels.locator(".explorer-dot.is-live")).to_have_count(10, timeout=LONG_MS)
     return notebook
 
 

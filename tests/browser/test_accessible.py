@@ -23,6 +23,22 @@ PAGES: dict[str, type[PanelPage]] = {
     "token": TokenPage,
 }
 
+# The views inside the attention panel: what holds each in the kernel, and its element.
+VIEWS = {
+    "text": ("attention", ".explorer-text-view"),
+    "heads": ("attention", ".explorer-measures"),
+    "lines": ("attention", ".explorer-lines"),
+    "neuron": ("attention", ".explorer-neuron"),
+    "depth": ("attention", ".explorer-depth"),
+    "difference": ("attention", ".explorer-difference"),
+    "pictures": ("picture", ".explorer-pictures"),
+}
+# Stops where keys do more than the browser's own.
+_OWN_KEYS = """
+() => window.stops.map((stop, at) => [stop, at])
+    .filter(([stop]) => stop.matches(":not(button, input, select, textarea, summary)")).map(([, at]) => at)
+"""
+
 # Where Tab stops, as elements of the page; a row of tokens or bars is one stop.
 _STOPS = """
 root => {
@@ -42,6 +58,8 @@ root => {
 }
 """
 
+# Those that the notebook is made with.
+_CELLS = 7
 # All that keys could do to a notebook.
 _NOTEBOOK = """
 () => {
@@ -169,10 +187,65 @@ def test_keys_anywhere_in_a_panel_leave_the_notebook_alone(panels: Notebook, nam
         assert inside, f"the keyboard fell out of the panel at stop {place}"
     after, known = json.loads(page.evaluate(_NOTEBOOK)), json.loads(before)
     # The cell that asked for the process is the only one that ran.
-    assert after["cells"][:6] == known["cells"][:6]
+    assert after["cells"][:_CELLS] == known["cells"][:_CELLS]
     assert {**after, "cells": []} == {**known, "cells": []}
     expect(page.locator(".jp-Dialog")).to_have_count(0)
     assert panels.value("__import__('os').getpid()") == pid
+
+
+@pytest.fixture
+def view(four: Notebook, request: pytest.FixtureRequest) -> Iterator[Locator]:
+    """A view inside the attention panel, drawn, with something pinned to compare with."""
+    mode = request.param
+    name, element = VIEWS[mode]
+    four.run(
+        f"attention.edits, attention.text = (), {TEXT!r}\nattention.selection = Selection(layer=24, heads=(4,))\n"
+        "attention.wait(300)\nattention.exploration.pin()\nattention.text = 'The capital of Italy is'\n"
+        f"{name}.mode = {mode!r}\n{name}.wait(300)"
+    )
+    root = four.page.locator(element).first
+    expect(root if mode == "text" else root.locator(".explorer-dot.is-live").first).to_be_visible()
+    yield root
+    root.locator("details").evaluate_all("all => all.forEach(one => { one.open = false; })")
+    four.run("attention.exploration.unpin()\nattention.mode = 'matrix'\nattention.wait(300)")
+    four.watched.assert_clean()
+
+
+@pytest.mark.parametrize("view", VIEWS, indirect=True)
+def test_a_view_of_attention_is_all_at_the_keyboard_and_for_who_listens(four: Notebook, view: Locator) -> None:
+    page, keys = four.page, four.page.keyboard
+    before = page.evaluate(_NOTEBOOK)
+    stops = view.evaluate(_STOPS)
+    assert stops
+    page.evaluate("window.stops[0].focus()")
+    keys.press("Tab")
+    keys.press("Shift+Tab")  # so that the browser shows where the keyboard is
+    for place, stop in enumerate(stops):
+        now = page.evaluate("window.stopNow()")
+        assert now["at"] == place, f"Tab came to stop {now['at']} and not to {place}: {stop}"
+        assert now["shown"], f"the keyboard's place is not to be seen: {stop}"
+        keys.press("Tab")
+    assert page.evaluate("window.stopNow().at") == -1
+    for place in page.evaluate(_OWN_KEYS):
+        page.evaluate("place => window.stops[place].isConnected && window.stops[place].focus()", place)
+        for key in _KEYS:
+            keys.press(key)
+        assert view.evaluate("view => view.contains(document.activeElement)"), f"the keyboard fell out at {place}"
+    assert page.evaluate(_NOTEBOOK) == before
+    # What is drawn has a table of its numbers behind it, but for the text, whose tokens say theirs.
+    for summary in view.locator("summary").all():
+        summary.focus()
+        keys.press("Enter")
+    text = "explorer-text-view" in (view.get_attribute("class") or "")
+    expect(view.locator("[role=option][aria-label]" if text else "table tbody tr").first).to_be_visible()
+    found = []
+    for theme in THEMES[:2]:
+        four.theme(theme)
+        verdict = judged(view)
+        assert verdict.legible > 5, f"contrast was judged of {verdict.legible} texts alone"
+        found += [f"{theme}: {one}" for one in verdict.serious]
+    four.theme(THEMES[0])
+    assert not found, "\n".join(found)
 
 
 def test_the_map_says_each_cell_as_python_gives_it_and_so_does_its_table(panels: Notebook) -> None:

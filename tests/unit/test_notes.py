@@ -17,11 +17,18 @@ from explorer import Model, Refused, Token, _notes
 from explorer._pieces import Piece
 from explorer.absent import AbsentModel
 from explorer.attribution import _in_words
+from explorer.capability import require_next_token
 from explorer.note import Key, Note
+from explorer.one_image import check_image
+from explorer.positions import no_text
 from explorer.token_cautions import remarks, warnings
 from explorer.tokens import Labels, read_text
 from tests import tiny_tokenizers as zoo
 from widgets import wire
+from widgets.attention_difference import _OTHER_OF_IMAGE
+from widgets.attention_pictures import PicturesView, _nowhere
+from widgets.attention_view import no_attention
+from widgets.pictured import Pictured
 from widgets.saved import Saved
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -91,9 +98,42 @@ def _refusals() -> list[Note]:
         _refused(Saved.token_id, saved, "x", "target"),
         _refused(Saved.token_id, saved, "y", "against"),
         _refused(Saved.opening, saved, "a", True, False),
-        _refused(Model.read, SimpleNamespace(tokenizer=1), ""),
+        _refused(Model.read, SimpleNamespace(tokenizer=1, hf=object()), ""),
         Model._too_long(tiny, 9000, "tokens").args[0],
         Model._too_long(tiny, 6_000_000, "characters").args[0],
+        *_refusals_of_images(),
+    ]
+
+
+def _refusals_of_images() -> list[Note]:
+    """What panels say where a model reads images, or where it lacks what they show."""
+    none: Any = SimpleNamespace(vocabulary=None)
+    both: Any = SimpleNamespace(vocabulary=9, routes_attention=True, stack=SimpleNamespace(causal=False))
+    recurrent: Any = SimpleNamespace(stack=SimpleNamespace(layers=[SimpleNamespace(recurrent=True)]), missing="")
+    seen: Any = SimpleNamespace(begins={"text": "a"}, _model=SimpleNamespace(name="tiny"))
+    reads = {
+        name: SimpleNamespace(name="tiny", tokenizer=None, hf=SimpleNamespace(main_input_name=name, config=object()))
+        for name in ("pixel_values", "input_ids")
+    }
+    towers = SimpleNamespace(text_config=1, vision_config=1)
+    view: Any = SimpleNamespace(about={"name": "tiny"}, read=lambda: SimpleNamespace(given={}), selection=None)
+    return [
+        _refused(Model.read, reads["pixel_values"], "a"),
+        _refused(Model.read, SimpleNamespace(name="tiny", tokenizer=None, hf=SimpleNamespace(config=towers)), "a"),
+        _refused(Model.read, reads["input_ids"], "a"),
+        no_text("tiny").args[0],
+        _refused(require_next_token, "tiny", none),
+        _refused(require_next_token, "tiny", both),
+        no_attention(recurrent, "tiny").args[0],
+        no_attention(SimpleNamespace(stack=None, missing="its parts were not found"), "tiny").args[0],
+        _refused(PicturesView._draw, view, None, 1),
+        _nowhere("tiny", SimpleNamespace(name=""), vision=False),
+        _nowhere("tiny", SimpleNamespace(name="vision"), vision=True),
+        _refused(check_image, 4, 2),
+        _refused(Pictured.checked, seen, "text", "b"),
+        _refused(Pictured.model_for, seen, "new_tokens"),
+        _refused(Pictured.model_for, seen, "gradients"),
+        Note("other_of_image", _OTHER_OF_IMAGE),
     ]
 
 

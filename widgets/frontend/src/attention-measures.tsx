@@ -26,9 +26,11 @@ import {
   type WireArray,
   type Words,
   decodeFloats,
+  inWords,
   measureNames,
   measuresWords,
   mountPanel,
+  noteWords,
   useModel,
   usePicture,
   useSize,
@@ -65,6 +67,7 @@ function MeasuresView(): JSX.Element {
   const range = picture === null ? null : rangeOf(picture, measure);
   const name = names[measure] ?? measure;
   const high = top(measure, range);
+  const why = inWords(picture?.probe.why ?? "", useWords(noteWords));
 
   return (
     <Panel
@@ -76,7 +79,7 @@ function MeasuresView(): JSX.Element {
       fault={fault}
       keys={words.keys}
       legend={<Legend table="weight" low="0" high={high === 1 ? "1" : shown(high)} />}
-      aside={picture === null ? "" : asideOf(picture, measure, words)}
+      aside={picture === null ? "" : asideOf(picture, measure, why, words)}
     >
       <div ref={body}>
         {picture !== null && (
@@ -86,7 +89,7 @@ function MeasuresView(): JSX.Element {
             <p class="explorer-measures-kept" role="status">
               {kept.length > 0
                 ? words.kept(kept.length, picture.all.length)
-                : noneOf(picture, order, range, name, words)}
+                : noneOf(picture, order, range, name, why, words)}
             </p>
             <MeasuresMap
               measured={picture}
@@ -126,17 +129,18 @@ function noneOf(
   order: Order,
   range: { most: number } | null,
   name: string,
+  why: string,
   words: Words<typeof measuresWords>,
 ): string {
   if (range !== null) return words.noneKept(name, shown(order.least ?? NaN), shown(range.most));
-  const { state, why } = picture.probe;
+  const { state } = picture.probe;
   if (isOfProbe(order.measure)) return state === "pending" ? `${words.pending} …` : words.noProbe(why);
   return order.measure === "duplicate" || order.measure === "induction" ? words.noneRepeats : words.noValues(name);
 }
 
 /** From what the numbers are means. */
-function asideOf(picture: Measured, measure: string, words: Words<typeof measuresWords>): string {
-  const { state, why, edited } = picture.probe;
+function asideOf(picture: Measured, measure: string, why: string, words: Words<typeof measuresWords>): string {
+  const { state, edited } = picture.probe;
   const probing = isOfProbe(measure);
   const said = [probing ? words.ofProbe(picture.texts) : words.meansOf(picture.rows, picture.all_rows)];
   if (state === "pending") said.push(words.pending);

@@ -6,8 +6,6 @@ import { type View, type WireArray, type WireToken, decodeBytes, decodeFloats, d
 export interface PicturesView extends View {
   layer: number;
   heads: number[];
-  image: number;
-  images: number;
   /** Whether the positions are those of patches; otherwise they are a text's, where images have places. */
   vision: boolean;
   /** (row, column, 3): red, green and blue. */
@@ -28,8 +26,6 @@ export interface Picture {
   tokens: WireToken[];
   layer: number;
   heads: number[];
-  image: number;
-  images: number;
   vision: boolean;
   /** Red, green, blue and opacity of each pixel. */
   pixels: Uint8ClampedArray<ArrayBuffer>;
@@ -67,8 +63,6 @@ export function readPicture(view: PicturesView): Picture {
     tokens: view.tokens,
     layer: view.layer,
     heads: view.heads,
-    image: view.image,
-    images: view.images,
     vision: view.vision,
     pixels,
     width,

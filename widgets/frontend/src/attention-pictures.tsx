@@ -31,15 +31,16 @@ import {
 
 interface State extends CommonState {
   selection: Partial<Selection>;
-  image: number;
 }
 
 type PicturesWords = Words<typeof picturesWords>;
 
 // The picture of all heads together, and of each by itself, at most; in CSS pixels.
-const LARGE = 336;
+const LARGE = 400;
 const SMALL = 156;
 const GAP = 12;
+// In a narrow column all are as wide as two of them fit.
+const NARROW = 200;
 
 function weightWords(weight: number | undefined, words: PicturesWords): string {
   if (weight === undefined || !Number.isFinite(weight)) return words.notANumber;
@@ -169,21 +170,6 @@ function Drawn({ picture, shown, limit, query, combine, scale, waiting, selectio
             {words.classToken}
           </button>
         )}
-        {picture.images > 1 && (
-          <select
-            class="explorer-select"
-            aria-label={words.whichImage}
-            value={picture.image}
-            disabled={!model.connected.value}
-            onChange={(event) => model.write({ image: Number(event.currentTarget.value) })}
-          >
-            {Array.from({ length: picture.images }, (_, image) => (
-              <option key={image} value={image} selected={image === picture.image}>
-                {words.image(image)}
-              </option>
-            ))}
-          </select>
-        )}
       </div>
       {waiting && (
         <p class="explorer-note" role="status">
@@ -203,7 +189,7 @@ function Drawn({ picture, shown, limit, query, combine, scale, waiting, selectio
               <Figure {...common} width={width} of={null} words={words.plain} />
               {main !== undefined && figure(main, width)}
               {shown.length > 1 && (
-                <div class="explorer-pictures-heads">{shown.slice(1).map((one) => figure(one, Math.min(SMALL, width)))}</div>
+                <div class="explorer-pictures-heads">{shown.slice(1).map((one) => figure(one, width < NARROW ? width : SMALL))}</div>
               )}
             </>
           )}

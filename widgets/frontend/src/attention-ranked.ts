@@ -1,6 +1,6 @@
 /** Heads and their measures: decoded, filtered and put in order. Pure functions. */
 
-import { type View, type WireArray, decodeFloats, decodeInts } from "./shared";
+import { type Said, type View, type WireArray, decodeFloats, decodeInts } from "./shared";
 
 export interface Head {
   layer: number;
@@ -30,7 +30,7 @@ export interface MeasuresState extends View {
   all_rows: number;
   /** How many texts the probe has. */
   texts: number;
-  probe: { state: "pending" | "ready" | "none"; why: string; edited: boolean };
+  probe: { state: "pending" | "ready" | "none"; why: Said; edited: boolean };
 }
 
 export interface Measured extends Omit<MeasuresState, "values"> {

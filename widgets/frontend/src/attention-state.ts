@@ -52,6 +52,9 @@ export interface AttentionView extends View {
   stack: string;
   kind: string;
   choices: Choice[];
+  /** How many images the pass read, and whether the stack that is shown read each apart from the others. */
+  images?: number;
+  apart?: boolean;
   /** Where edits act on a layer's heads, with `{}` for the layer. */
   site: string;
   /** Where the queries are those of a decoder; its tokens are no part of the prompt. */
@@ -100,6 +103,8 @@ export interface State extends CommonState {
   reach: Reach;
   direction: Direction;
   hide_sink: boolean;
+  /** Which image is shown, where the pass read several. */
+  image: number;
   order: { thumbnails?: boolean };
   /** The heads in their order; empty where they stand by layer, or until they are known. */
   ranked: { measure?: string; heads?: [number, number][] };
@@ -124,6 +129,8 @@ export interface Picture {
   windows: (number | null)[];
   sinks: boolean[];
   choices: Choice[];
+  images: number;
+  apart: boolean;
   stack: string;
   kind: string;
   site: string;
@@ -206,6 +213,8 @@ export function readView(view: AttentionView): Picture {
     windows: every(view.windows, null),
     sinks: every(view.sinks, false),
     choices: Array.isArray(view.choices) ? view.choices : [],
+    images: view.images ?? 0,
+    apart: view.apart === true,
     stack: view.stack ?? "",
     kind: view.kind ?? "attn",
     site: view.site ?? "",

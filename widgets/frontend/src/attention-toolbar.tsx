@@ -56,6 +56,15 @@ export function AttentionToolbar(props: ToolbarProps): JSX.Element {
           ])}
         />
       )}
+      {picture.images > 1 && (picture.apart || mode === "pictures") && (
+        <Choose
+          label={words.whichImage}
+          value={String(model.trait("image").value ?? 0)}
+          disabled={!model.connected.value}
+          onChoose={(value) => model.write({ image: Number(value) })}
+          options={Array.from({ length: picture.images }, (_, image) => [String(image), words.image(image)])}
+        />
+      )}
       {several && ["matrix", "text", "pictures"].includes(mode) && choice("combine", words.together, words.combines, "mean")}
       {choice("scale", words.scale, words.scales, "linear")}
       {["matrix", "text"].includes(mode) && choice("reach", words.reach, words.reaches, "one")}

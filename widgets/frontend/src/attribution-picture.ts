@@ -53,7 +53,7 @@ export interface AttributionView extends View {
   against: Choice | null;
   results: Partial<Record<Method, Result>>;
   /** Why there are no results, where there can be none; else empty. */
-  unavailable?: string;
+  unavailable?: Said;
 }
 
 export interface State extends CommonState {
@@ -75,7 +75,7 @@ export interface AttributionPicture {
   target: Choice;
   against: Choice | null;
   results: Partial<Record<Method, Scored>>;
-  unavailable: string;
+  unavailable: Said;
 }
 
 /**
@@ -95,7 +95,7 @@ export function readAttributionView(view: AttributionView): AttributionPicture {
     const result = view.results?.[key];
     if (result != null) results[key] = readResult(result, key, tokens);
   }
-  return { tokens, units: view.units ?? {}, next: view.next, target: view.target, against: view.against ?? null, results, unavailable: String(view.unavailable ?? "") };
+  return { tokens, units: view.units ?? {}, next: view.next, target: view.target, against: view.against ?? null, results, unavailable: view.unavailable ?? "" };
 }
 
 function isChoice(raw: Partial<Choice> | null | undefined): raw is Choice {

@@ -6,7 +6,7 @@ import { Methods, Proof, shownMethod } from "./attribution-methods";
 import { type AttributionPicture, METHODS, readAttributionView, type State } from "./attribution-picture";
 import { type Asked, Question } from "./attribution-question";
 import { ScoreTable } from "./attribution-table";
-import { attributionWords, mountPanel, Panel, useModel, usePicture, usePinned, useWords } from "./shared";
+import { attributionWords, inWords, mountPanel, noteWords, Panel, useModel, usePicture, usePinned, useWords } from "./shared";
 
 function AttributionPanel(): JSX.Element {
   const model = useModel<State>();
@@ -36,12 +36,13 @@ interface AnswerProps {
 
 function Answer({ picture, wanted, asked }: AnswerProps): JSX.Element {
   const pinned = usePinned("attribution", readAttributionView).value;
+  const wordings = useWords(noteWords);
   if (picture.unavailable !== "") {
     return (
       <>
         <Question picture={picture} asked={asked} />
         <p class="explorer-note" role="status">
-          {picture.unavailable}
+          {inWords(picture.unavailable, wordings)}
         </p>
       </>
     );

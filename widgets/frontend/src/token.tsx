@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { Comparison } from "./token-compare";
 import { readTokenView, type State, type TokenPicture } from "./token-picture";
 import { TokenTable } from "./token-table";
-import { inWords, mountPanel, noteWords, Panel, type Said, sharedWords, tokenWords, useDomId, useModel, usePicture, useWords } from "./shared";
+import { cautionWords, inWords, mountPanel, noteWords, Panel, type Said, sharedWords, tokenWords, useDomId, useModel, usePicture, useWords } from "./shared";
 
 function TokenPanel(): JSX.Element {
   const model = useModel<State>();
@@ -107,7 +107,7 @@ function Switch({ label, note, can, on, onChange }: SwitchProps): JSX.Element {
 
 function Notes({ picture }: { picture: TokenPicture }): JSX.Element | null {
   const words = useWords(tokenWords);
-  const wordings = useWords(noteWords);
+  const wordings = { ...useWords(noteWords), ...useWords(cautionWords) };
   if (picture.warnings.length + picture.remarks.length === 0) return null;
   const line = (said: Said, kind: "warning" | "remark"): JSX.Element => {
     const text = inWords(said, wordings);

@@ -13,8 +13,6 @@ function picturesView(changes: Partial<PicturesView> = {}): PicturesView {
     notes: [],
     layer: 3,
     heads: [1, 5],
-    image: 0,
-    images: 1,
     vision: true,
     picture: wired(Uint8Array.of(255, 0, 0, 0, 0, 255), [1, 2, 3]) as never,
     true_colors: true,
@@ -59,7 +57,7 @@ let el: HTMLElement;
 async function mount(changes: Record<string, unknown> = {}): Promise<FakeModel> {
   const model = new FakeModel({
     ...common({ text: "(an image)", embedded: true }),
-    ...{ view: picturesView(), image: 0, inside: true, around: "" },
+    ...{ view: picturesView(), inside: true, around: "" },
     selection: { layer: 3, heads: [1, 5], query: null, key: null, stack: null, kind: "attn" },
     ...changes,
   });

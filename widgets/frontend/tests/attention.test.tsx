@@ -690,6 +690,24 @@ describe("the worst day", () => {
     document.body.removeAttribute("data-jp-theme-light");
   });
 
+  it("lets one of several images be chosen where each is read apart from the others", async () => {
+    const traits = state();
+    const images = { ...(traits["view"] as Record<string, unknown>), images: 2, apart: true };
+    const model = await mount({ ...traits, view: images, image: 1 });
+    const choice = (): HTMLSelectElement | null => el.querySelector("select[aria-label='Which image']");
+    expect([...(choice()?.options ?? [])].map((option) => option.text)).toEqual(["image 0", "image 1"]);
+    expect(choice()?.value).toBe("1");
+    (choice() as HTMLSelectElement).value = "0";
+    choice()?.dispatchEvent(new Event("change", { bubbles: true }));
+    expect(model.saves.at(-1)).toEqual({ image: 0 });
+    model.arrive("view", { ...images, apart: false }); // all lie on one axis: of the matrix there is nothing to choose
+    await settled();
+    expect(choice()).toBeNull();
+    model.arrive("mode", "pictures");
+    await settled();
+    expect(choice()).not.toBeNull();
+  });
+
   it("draws two views of one model, each by itself", async () => {
     const model = await mount(state());
     const other = new AbortController();

@@ -5,7 +5,8 @@ import { type Note, inWords, languageOf, noteWords } from "../src/shared";
 import * as en from "../src/shared/words/en";
 import * as zh from "../src/shared/words/zh";
 
-const { notes, ...chinese } = zh;
+const { notes: ofAll, cautions, ...chinese } = zh;
+const notes = { ...ofAll, ...cautions };
 const FIXTURES = join(import.meta.dirname, "../../../tests/fixtures/notes.json");
 const told = JSON.parse(readFileSync(FIXTURES, "utf8")) as Note[];
 
@@ -42,7 +43,7 @@ const OF_WORDS = new Set([
   "measures.alikeTo",
 ]);
 /** Notes whose values say which of a few things is meant, and are worded themselves. */
-const NAMES_A_KIND = new Set(["baseline", "prompt_too_long", "saved_is_fixed"]);
+const NAMES_A_KIND = new Set(["baseline", "prompt_too_long", "saved_is_fixed", "image_is_fixed", "no_patches"]);
 const HAN = /\p{Script=Han}/u;
 
 type Said = Record<string, unknown>;

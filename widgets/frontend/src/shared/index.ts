@@ -51,6 +51,7 @@ export {
   type Words,
   attentionWords,
   attributionWords,
+  cautionWords,
   depthWords,
   differenceWords,
   languageOf,

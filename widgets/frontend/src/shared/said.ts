@@ -44,6 +44,20 @@ export interface Notes {
   saved_file_gone: { path: string };
   empty_prompt: object;
   prompt_too_long: { count: number; unit: string; model: string; context: number };
+  reads_images: { model: string };
+  reads_both: { model: string };
+  no_tokenizer: { model: string };
+  no_text: { model: string };
+  no_vocabulary: { model: string };
+  both_directions: { model: string };
+  no_attention: { model: string; why: string };
+  no_picture: { model: string };
+  no_patches: { stack: string; model: string };
+  reorders_patches: { model: string };
+  image_out_of_range: { image: number; count: number };
+  image_is_fixed: { name: string };
+  of_text_alone: { what: string; model: string };
+  other_of_image: object;
 }
 
 /** A note with the English that Python gave it. */
@@ -54,6 +68,19 @@ export interface Note<Key extends keyof Notes = keyof Notes> {
 }
 
 export type Said = string | Note;
+
+/** The notes of the token panel alone. */
+export type Caution =
+  | "lost_characters"
+  | "hidden_characters"
+  | "not_composed"
+  | "vocabularies_differ"
+  | "context_nearly_full"
+  | "characters_in_pieces"
+  | "adds_no_beginning"
+  | "no_first_space"
+  | "specials_in_message"
+  | "text_changed";
 
 export type Wordings = { [Key in keyof Notes]: (about: Notes[Key]) => string };
 

@@ -40,6 +40,8 @@ export const pageWords = { en: en.page, zh: zh.page };
 export const workbenchWords = { en: en.workbench, zh: zh.workbench };
 /** Of what Python notes; its own words are the English ones. */
 export const noteWords: Area<Partial<Wordings>> = { en: {}, zh: zh.notes };
+/** Of what the token panel alone is told; other panels need not carry it. */
+export const cautionWords: Area<Partial<Wordings>> = { en: {}, zh: zh.cautions };
 
 /** The language that is meant: `wanted` where it is one, else the browser's where that is one of ours, else English. */
 export function languageOf(wanted: unknown, browsers: string | undefined): Language {

@@ -1,6 +1,6 @@
 /** Every word the panels say, in Chinese; see `en.ts`. The compiler refuses what is missing here. */
 
-import type { Wordings } from "../said";
+import type { Caution, Wordings } from "../said";
 import type * as en from "./en";
 
 const whole = (count: number): string => count.toLocaleString("zh");
@@ -120,6 +120,8 @@ export const attention: typeof en.attention = {
   viewLater: "视图即将显示。",
   viewFailed: "无法绘制该视图。",
   whichAttention: "选择注意力",
+  whichImage: "选择图像",
+  image: (image) => `图像 ${image}`,
   stacks: { encoder: "编码器", decoder: "解码器", text: "文本", vision: "视觉" } as Record<string, string>,
   kinds: { attn: "自注意力", cross_attn: "交叉注意力" } as Record<string, string>,
   together: "多个注意力头的合并方式",
@@ -352,8 +354,6 @@ export const pictures: typeof en.pictures = {
   attendsTo: (query) => [query, " 关注"],
   classToken: "类别词元",
   patch: (row, column) => `图块 ${row}, ${column}`,
-  whichImage: "选择图像",
-  image: (image) => `图像 ${image}`,
   grid: (rows, columns) => `${rows} 行 ${columns} 列图块`,
   at: (row, column, weights) => `图块 ${row}, ${column}：${weights}`,
   patchesGet: (share) => `图块共占权重的 ${share}%`,
@@ -733,10 +733,11 @@ const FIXED: Record<string, string> = {
   special_tokens: "特殊词元",
   literal: "特殊词元名称的读法",
   messages: "对话",
+  decoder: "解码器文本",
   edits: "修改",
 };
 
-export const notes: Wordings = {
+export const notes: Omit<Wordings, Caution> = {
   lone_surrogates: ({ count }) => `文本中 ${whole(count)} 个不成对的代理码元（半个字符）已替换为 \ufffd：任何分词器都无法读取。`,
   two_beginnings: ({ name }) => `开头有两个 ${name}；模型训练时只有一个。`,
   added_beginning: ({ name }) =>
@@ -750,23 +751,6 @@ export const notes: Wordings = {
     `即使设置 literal=True，文本中的 ${listing(names, more)} 仍是特殊词元：该分词器自身的规则会由这些字符生成它。`,
   unknown_pieces: ({ count, name }) => `有 ${whole(count)} 处不在词表中：模型看到的是 ${name}。`,
   dropped_characters: ({ names, more }) => `分词器丢弃了 ${listing(names, more)}：模型看不到，或看不完整。`,
-  specials_in_message: ({ names, more }) =>
-    `消息中的 ${listing(names, more)} 会被分词器读作特殊词元：在模型看来如同模板所写。若非有意，请删除。`,
-  lost_characters: ({ count }) =>
-    `文本中有 ${whole(count)} 个 \ufffd（U+FFFD），表示此前已丢失的字符：请检查读取文本时使用的编码。`,
-  hidden_characters: ({ names, more }) => `文本中有不可见字符：${listing(names, more)}。模型会读到它们；若非有意，请删除。`,
-  not_composed: () =>
-    "文本不是 Unicode 组合形式（NFC），而相同文字的组合形式会切成不同的词元；可用 unicodedata.normalize('NFC', text) 转换。",
-  vocabularies_differ: ({ tokenizer, model }) =>
-    `分词器有 ${whole(tokenizer)} 个词条，模型只有 ${whole(model)} 个：两者可能不匹配，超出模型范围的 id 会被拒绝。`,
-  context_nearly_full: ({ count, context }) =>
-    `提示词已占用上下文 ${tokens(context)}中的 ${whole(count)} 个，只剩 ${whole(context - count)} 个用于回答。`,
-  characters_in_pieces: ({ count }) => `有 ${whole(count)} 处文字被切成几段：词表中没有单个词元能表示它们。`,
-  adds_no_beginning: ({ name }) =>
-    `该分词器有起始词元 ${name}，但不会加在普通文本前。若模型训练时使用了起始词元，请在开头输入。`,
-  no_first_space: ({ bare, bare_id, inside, inside_id }) =>
-    `首词前没有空格：此处以“${bare}”（id ${bare_id}）开头，在句中则以“${inside}”（id ${inside_id}）开头。`,
-  text_changed: ({ names, more }) => `分词器在切分前会改写文本，模型读到的是：${listing(names, more)}。`,
   replaced_characters: ({ count }) => `有 ${whole(count)} 处无效文本已替换为 \ufffd。`,
   not_recorded: ({ layers }) => `以下各层的注意力没有记录：${layers.join("、")}。`,
   nan_weights: ({ layer }) => `第 ${layer} 层有非数值（NaN）的注意力权重；含有它们的头以斜线表示。`,
@@ -794,4 +778,47 @@ export const notes: Wordings = {
   empty_prompt: () => "提示词为空，请至少输入一个字符。",
   prompt_too_long: ({ count, unit, model, context }) =>
     `提示词有 ${whole(count)} 个${unit === "tokens" ? "词元" : "字符"}，超出 ${model} 的范围：其上下文为 ${tokens(context)}。请缩短提示词。`,
+  reads_images: ({ model }) =>
+    `${model} 读取图像，不读文本。请显示图像的追踪：AttentionPanel(model.trace(images=...))；images 可以是交给处理器的图片，也可以是像素值 (batch, channel, height, width)。`,
+  reads_both: ({ model }) =>
+    `${model} 同时读取文本和图像，只有文本无法运行。请在 Python 中给出两者并显示其追踪：AttentionPanel(model.trace(text, images=...))。`,
+  no_tokenizer: ({ model }) =>
+    `${model} 没有附带分词器；请用 explorer.attach(hf, tokenizer) 提供，或以词元 id 代替文本：面板可显示 model.trace(ids)。`,
+  no_text: ({ model }) => `${model} 的这次运行只读取了图像，没有文本词元。图块及其注意力请用 AttentionPanel 查看。`,
+  no_vocabulary: ({ model }) => `${model} 没有词表输出头，不预测下一个词元。它的注意力请用 AttentionPanel 查看。`,
+  both_directions: ({ model }) => `${model} 双向读取文本，不预测下一个词元。它的注意力请用 AttentionPanel 查看。`,
+  no_attention: ({ model, why }) =>
+    `${model} 没有可显示的注意力：${why || "各层均为循环结构，没有 softmax 注意力"}。它对下一个词元的预测请用 SamplingPanel 查看。`,
+  no_picture: ({ model }) =>
+    `${model} 的这次运行没有读取图像，没有可叠加注意力的图片。若模型能读取图像，请给面板一个图像的追踪：AttentionPanel(model.trace(..., images=...))。`,
+  no_patches: ({ stack, model }) =>
+    `${model} 的${stack === "text" ? "文本" : stack}部分不是逐图块读取图像；如有视觉部分，请选择它。`,
+  reorders_patches: ({ model }) => `${model} 的视觉部分会重排图块，其权重无法叠加在图像上。`,
+  image_out_of_range: ({ image, count }) => `没有图像 ${image}：这次运行读取了 ${count} 幅（0 至 ${count - 1}）。`,
+  image_is_fixed: ({ name }) =>
+    `这是图像的追踪；要修改${FIXED[name] ?? name}，请重新运行 model.trace(..., images=...) 并显示新的追踪。`,
+  of_text_alone: ({ what, model }) =>
+    `${what === "new_tokens" ? "续写新词元" : "归因分数"}只适用于纯文本，而 ${model} 的这次运行还读取了图像。`,
+  other_of_image: () => "这是图像的追踪，另一个模型没有读过该图像；请给出那个模型对同一图像的追踪。",
+};
+
+/** What the token panel alone says. */
+export const cautions: Pick<Wordings, Caution> = {
+  specials_in_message: ({ names, more }) =>
+    `消息中的 ${listing(names, more)} 会被分词器读作特殊词元：在模型看来如同模板所写。若非有意，请删除。`,
+  lost_characters: ({ count }) =>
+    `文本中有 ${whole(count)} 个 \ufffd（U+FFFD），表示此前已丢失的字符：请检查读取文本时使用的编码。`,
+  hidden_characters: ({ names, more }) => `文本中有不可见字符：${listing(names, more)}。模型会读到它们；若非有意，请删除。`,
+  not_composed: () =>
+    "文本不是 Unicode 组合形式（NFC），而相同文字的组合形式会切成不同的词元；可用 unicodedata.normalize('NFC', text) 转换。",
+  vocabularies_differ: ({ tokenizer, model }) =>
+    `分词器有 ${whole(tokenizer)} 个词条，模型只有 ${whole(model)} 个：两者可能不匹配，超出模型范围的 id 会被拒绝。`,
+  context_nearly_full: ({ count, context }) =>
+    `提示词已占用上下文 ${tokens(context)}中的 ${whole(count)} 个，只剩 ${whole(context - count)} 个用于回答。`,
+  characters_in_pieces: ({ count }) => `有 ${whole(count)} 处文字被切成几段：词表中没有单个词元能表示它们。`,
+  adds_no_beginning: ({ name }) =>
+    `该分词器有起始词元 ${name}，但不会加在普通文本前。若模型训练时使用了起始词元，请在开头输入。`,
+  no_first_space: ({ bare, bare_id, inside, inside_id }) =>
+    `首词前没有空格：此处以“${bare}”（id ${bare_id}）开头，在句中则以“${inside}”（id ${inside_id}）开头。`,
+  text_changed: ({ names, more }) => `分词器在切分前会改写文本，模型读到的是：${listing(names, more)}。`,
 };
