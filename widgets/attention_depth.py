@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import traitlets
@@ -20,6 +20,11 @@ from widgets.attention_cells import cells, check_size
 from widgets.attention_view import AttentionView
 from widgets.connection import asset, guarded
 from widgets.worker import Job
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from widgets.paper import Paper
 
 # Which fields of the selection each measure depends on.
 _CHOSEN_BY = {
@@ -48,6 +53,7 @@ class DepthView(AttentionView):
     _esm = asset("attention-depth.js")
     _css = asset("attention-depth.css")
     _making = ("picture", "flow")
+    _pictures = ("depth",)
     _kept = ("measure", "every", "reach")
 
     measure = traitlets.Enum(tuple(_CHOSEN_BY), default_value="rollout").tag(sync=True)
@@ -133,6 +139,16 @@ class DepthView(AttentionView):
     def _show(self, facts: dict[str, Any], trace: Trace, stack: Stack, values: Tensor, seen: Tensor) -> None:
         asking, asked = self._sides(trace, stack)
         self._publish(view={**facts, "query_tokens": asking, "key_tokens": asked, **cells(values, seen)})
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets import attention_maps_print
+
+        return attention_maps_print.depth_drawing(self, width)
+
+    def _table(self) -> pd.DataFrame:
+        from widgets import attention_maps_print
+
+        return attention_maps_print.depth_table(self)
 
 
 class _Share:

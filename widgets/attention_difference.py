@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import traitlets
@@ -22,6 +22,11 @@ from widgets.attention_view import AttentionView
 from widgets.connection import asset, guarded
 from widgets.exploration import Exploration
 from widgets.worker import Job
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from widgets.paper import Paper
 
 _HOW = {"only first": "only_before", "only second": "only_now"}
 REFERENCES = ("edits", "prompt", "pinned", "other")
@@ -44,6 +49,7 @@ class DifferenceView(AttentionView):
     _css = asset("attention-difference.css")
 
     _kept = ("reference", "other_prompt")
+    _pictures = ("difference",)
 
     reference = traitlets.Enum(REFERENCES, default_value="edits").tag(sync=True)
     other_prompt = traitlets.Unicode("").tag(sync=True)
@@ -128,6 +134,16 @@ class DifferenceView(AttentionView):
                 **cells(found.values.mean(dim=0), seen, first=first, second=second),
             }
         )
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets import attention_maps_print
+
+        return attention_maps_print.difference_drawing(self, width)
+
+    def _table(self) -> pd.DataFrame:
+        from widgets import attention_maps_print
+
+        return attention_maps_print.difference_table(self)
 
     def _reference_trace(self) -> Trace | None:
         """The pass that is compared with; None where there is none to make."""
