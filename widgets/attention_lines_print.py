@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from widgets import attention_parts, wire
-from widgets.attention_print import said, texts, weights_facts
+from widgets.attention_print import quoted, said, texts, weights_facts
 from widgets.drawings_views import Between, lines_between
 from widgets.paper import Paper, number
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # The smallest weight that is drawn unless somebody chooses another, as on the screen.
 _USUAL = 0.05
 # More lines on one page are a plain area.
-_MOST_PRINTED = 4000
+_MOST_PRINTED = 2000
 
 
 def drawing(view: LinesView, width: float) -> tuple[Paper, str]:
@@ -41,9 +41,9 @@ def drawing(view: LinesView, width: float) -> tuple[Paper, str]:
     if pinned is None:
         title += ": the left column attends to the right"
     elif pinned[0] == "query":
-        title += f": what “{queries[pinned[1]]}” attends to"
+        title += f": what {quoted(queries[pinned[1]])} attends to"
     else:
-        title += f": what attends to “{keys[pinned[1]]}”"
+        title += f": what attends to {quoted(keys[pinned[1]])}"
     return lines_between(width, lines, heads, queries, keys, title, pinned), note
 
 
@@ -68,7 +68,7 @@ def chosen_lines(view: LinesView) -> Between:
 
 
 def threshold(view: LinesView) -> float:
-    """The smallest weight that is drawn: the chosen one, else 0.05, or less where that draws fewer lines than tokens."""
+    """The smallest weight that is drawn: the chosen one, else 0.05, or less where that draws too few lines."""
     floor = float(view.view["floor"])
     if view.threshold is not None:
         return max(floor, view.threshold)

@@ -8,7 +8,7 @@ import numpy as np
 
 from explorer import Refused
 from widgets import wire
-from widgets.attention_print import coloured, named, said, texts
+from widgets.attention_print import coloured, named, quoted, said, texts
 from widgets.drawings import token_map
 from widgets.paper import Paper, Scale
 
@@ -21,13 +21,18 @@ if TYPE_CHECKING:
 _MEASURES = {
     "rollout": ("Attention rollout", "rows draw from columns", "rollout", "Abnar and Zuidema 2020"),
     "flow": ("Attention flow", "rows draw from columns", "flow", "Abnar and Zuidema 2020"),
-    "norm": ("Norm-weighted attention", "what columns move into rows", "length", "Kobayashi et al. 2020"),
+    "norm": (
+        "Norm-weighted attention",
+        "what columns move into rows",
+        "length in the residual stream",
+        "Kobayashi et al. 2020",
+    ),
 }
 # What is compared with what: the reference, and what is shown now.
 _SIDES = {
     "edits": ("without the edits", "with the edits"),
     "prompt": ("in the other prompt", "in this prompt"),
-    "pinned": ("in what is pinned", "now"),
+    "pinned": ("of what is pinned", "now"),
     "other": ("in the other", "in this"),
 }
 _NOTHING = {
@@ -57,8 +62,8 @@ def depth_drawing(view: DepthView, width: float) -> tuple[Paper, str]:
     note = said(
         f"After {source}",
         _blocks(picture),
-        f"Grey: {missing} rows that are not computed" if missing else "",
-        "Grey: the first token, left out of the colours" if hide_first else "",
+        f"Hatched: {missing} rows that are not computed" if missing else "",
+        "Hatched: the first token, left out of the colours" if hide_first else "",
     )
     rows, columns = _labels(picture, texts(picture["query_tokens"]), texts(picture["key_tokens"]))
     return token_map(width, values, rows, columns, f"{name}, {depth}: {meaning}", scale), note
@@ -87,10 +92,10 @@ def difference_drawing(view: DifferenceView, width: float) -> tuple[Paper, str]:
         _listed(f"Only {before}", "only_before", groups),
         _listed(f"Only {now}", "only_now", groups),
         _listed("In each other's place", "replaced", groups),
-        "Grey: what only one side has" if alone.any() else "",
+        "Hatched: what only one side has" if alone.any() else "",
     )
     rows, columns = _labels(picture, *_group_names(picture))
-    title = f"Layer {picture['layer']}, {named(picture['heads'])}: attention {now}, minus {before}"
+    title = f"Layer {picture['layer']}, {named(picture['heads'])}: attention {now} minus that {before}"
     scale = Scale("less  ←  difference of weights  →  more", high, signed=True)
     return token_map(width, values, rows, columns, title, scale), note
 
@@ -133,7 +138,7 @@ def _sides(view: DifferenceView) -> tuple[str, str]:
 
 
 def _group_names(picture: dict[str, Any]) -> tuple[list[str], list[str]]:
-    queries, keys = ([group["label"] for group in picture[side]] for side in ("queries", "keys"))
+    queries, keys = ([group["label"].replace("→  ", "→ ") for group in picture[side]] for side in ("queries", "keys"))
     return queries, keys
 
 
@@ -150,7 +155,7 @@ def _alone(picture: dict[str, Any]) -> np.ndarray[Any, Any]:
 
 def _listed(words: str, how: str, groups: dict[Any, dict[str, Any]]) -> str:
     """What does not align, by name."""
-    found = [f"“{group['label']}”" for group in groups.values() if group["how"] == how]
+    found = [quoted(group["label"]) for group in groups.values() if group["how"] == how]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return f"{words}: {', '.join(found[:_NAMED])}{more}" if found else ""
 

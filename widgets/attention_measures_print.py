@@ -43,10 +43,9 @@ def drawing(view: MeasuresView, width: float) -> tuple[Paper, str]:
     heads, unknown = sum(picture["heads_per_layer"]), int(np.isnan(values).sum())
     left = heads - unknown - len(ranked)
     note = said(
-        f"{measure.definition} Mean over {rows}",
-        f"After {measure.source}",
-        f"Grey: {left} of {heads} heads, which the filter leaves out" if left else "",
-        f"Crossed out: {unknown} heads without a row that counts" if unknown else "",
+        f"{measure.definition} Mean over {rows} ({measure.source})",
+        f"Small squares: {left} of {heads} heads, which the filter leaves out" if left else "",
+        f"Crosses: {unknown} heads without a row that counts" if unknown else "",
     )
     high = measure.most or float(np.where(np.isfinite(values), values, 0.0).max()) or 1.0
     title = f"What heads do: {measure.title}{', on random tokens said twice' * probing}"

@@ -63,12 +63,13 @@ class NeuronView(AttentionView):
         )
 
     def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets.attention_print import quoted
         from widgets.drawings_views import product_bars
         from widgets.paper import number
 
         view = self.view
         query, key, product = (wire.numbers(view[part]) for part in ("q", "k", "product"))
-        pair = f"“{view['query_token']['text']}” attends to “{view['key_token']['text']}”"
+        pair = f"{quoted(view['query_token']['text'])} attends to {quoted(view['key_token']['text'])}"
         weight = f"weight {number(view['weight'], 4)}" if view["seen"] else "hidden by the model: weight 0"
         title = f"Layer {view['layer']}, head {view['head']}: {pair}, {weight}"
         note = f"The products sum to {number(float(product.sum()), 4)}. Each row has colours of its own range"

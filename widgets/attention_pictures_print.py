@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from widgets import wire
-from widgets.attention_print import coloured, said
+from widgets.attention_print import coloured, quoted, said
 from widgets.drawings_views import laid_over
 from widgets.paper import Paper
 
@@ -80,4 +80,4 @@ def _name(picture: dict[str, Any], query: int, asked: tuple[int, int] | None) ->
         return "the class token"
     if asked is not None:
         return f"the patch in row {asked[0]}, column {asked[1]} (framed)"
-    return f"“{picture['tokens'][query]['text']}”"
+    return quoted(picture["tokens"][query]["text"])

@@ -35,6 +35,11 @@ def named(heads: Sequence[int], combine: str = "mean") -> str:
     return f"head {heads[0]}" if len(heads) == 1 else f"{combine} of heads {', '.join(map(str, heads))}"
 
 
+def quoted(token: str) -> str:
+    """A token in a sentence, also one that is nothing but blanks."""
+    return f"“{token if token.strip(' ') else '␣' * len(token)}”"
+
+
 def said(*parts: str) -> str:
     """What must be said of a picture, in one line."""
     return ". ".join(filter(None, parts))
@@ -111,7 +116,7 @@ def head_drawing(panel: AttentionPanel, width: float) -> tuple[Paper, str]:
     note = said(
         f"Each cell is the largest of {block} x {block} weights" if block > 1 else "",
         _hidden_words(found, where) if hidden else "",
-        f"Grey: {found.not_numbers} weights that are not numbers" if found.not_numbers else "",
+        f"Hatched: {found.not_numbers} weights that are not numbers" if found.not_numbers else "",
     )
     rows, columns = (names[::block] for names in panel._texts())
     title = f"Layer {layer}, {named(heads, panel.combine)}: rows attend to columns"
@@ -207,7 +212,7 @@ def text_drawing(panel: AttentionPanel, width: float) -> tuple[Paper, str]:
     rows, columns = panel._texts()
     asking, words = (rows, columns) if attends else (columns, rows)
     how = "attends to" if attends else "is attended to by"
-    title = f"Layer {layer}, {named(heads, panel.combine)}: what “{asking[position]}” {how}"
+    title = f"Layer {layer}, {named(heads, panel.combine)}: what {quoted(asking[position])} {how}"
     note = "The first token is hidden" if hidden else ""
     paper = coloured_text(width, words, values[0], position if rows == columns else None, title, scale)
     return paper, said("Grey: not seen" if not bool(seen.all()) else "", note)

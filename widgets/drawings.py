@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import ListedColormap
 from numpy.typing import NDArray
 
 from widgets.paper import ACCENT, CUT, INK, MUTED, SIZE, Paper, Scale, bare, colormap
@@ -13,6 +14,7 @@ from widgets.paper import ACCENT, CUT, INK, MUTED, SIZE, Paper, Scale, bare, col
 # Up to so many tokens each has its label and its cells are vector shapes; beyond, the map is an image of its own cells.
 _CELLS = 80
 _ROW = 0.165  # inches of one bar with its label
+_NONE = "#f1f3f6"  # under the hatching
 _LABELS = 24  # along an axis of a long text
 
 
@@ -24,17 +26,21 @@ def token_map(
     title: str,
     scale: Scale | None = None,
 ) -> Paper:
-    """A number for each pair of tokens, such as what rows attend to; grey where there is none."""
+    """A number for each pair of tokens, such as what rows attend to; hatched where there is none."""
     scale = scale or Scale()
     height, across = values.shape
     figure = Paper(width, width * (height / across if height < across else 1) + width * 0.04 + (height < across) * 0.6)
     axes = bare(figure.add_subplot())
     colours: dict[str, Any] = {"cmap": scale.colours, "norm": scale.norm}
     if max(height, across) <= _CELLS:
-        edges = (np.arange(count + 1) - 0.5 for count in (across, height))
+        edges = [np.arange(count + 1) - 0.5 for count in (across, height)]
         # Hairlines between the cells, not seams: some viewers let the paper shine through where shapes meet.
         axes.pcolormesh(*edges, values, **colours, edgecolors="face", linewidth=0.1)
+        none = np.ma.masked_where(~np.isnan(values), np.ones(values.shape))
+        if none.count():
+            axes.pcolor(*edges, none, cmap=ListedColormap([_NONE]), hatch="/////", edgecolor=CUT, linewidth=0)
     else:
+        axes.imshow(np.where(np.isnan(values), 1.0, np.nan), cmap=ListedColormap([CUT]), interpolation="none")
         axes.imshow(values, **colours, interpolation="none")
     axes.set_aspect("equal")
     axes.set(xlim=(-0.5, across - 0.5), ylim=(height - 0.5, -0.5))

@@ -56,8 +56,10 @@ def coloured_text(
     sizes = [known[word] for word in words]
     places = _wrapped(words, sizes, width - _MARGIN)
     lines = 1 + max((line for line, _ in places), default=0)
-    paper.set_figheight(lines * _LINE + 1.1)
+    paper.set_figheight(lines * _LINE + 0.75)
     axes = bare(paper.add_subplot())
+    axes.set_box_aspect(lines * _LINE / (width - _MARGIN))
+    axes.set_anchor("W")
     axes.set(xlim=(0, width - _MARGIN), ylim=(lines, 0), xticks=[], yticks=[])
     boxes = [
         [(left, line + 0.1), (left + size, line + 0.1), (left + size, line + 0.92), (left, line + 0.92)]

@@ -25,13 +25,15 @@ DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2.5), (1.2, 1.8), (5, 1.8, 1.2,
 _BROKEN = (0.6, 2.4)
 # Inches: the side of a head's cell at most; of a line of tokens; the tallest figure, which is a page.
 _CELL, _ROW, _TALLEST = 0.28, 0.15, 9.0
+# Inches that the number of a head or layer takes.
+_NUMBER = 0.17
 
 
 def measures_map(width: float, values: Numbers, kept: NDArray[np.bool_], title: str, scale: Scale) -> Paper:
     """A number of each head; `values` and `kept` are (layer, head).
 
-    Heads that are not kept are grey, those without a number (NaN) crossed out. Infinity stands where a layer has no
-    such head; nothing is drawn there.
+    Heads that are not kept are a small square, those without a number (NaN) a cross. Infinity stands where a layer has
+    no such head; nothing is drawn there.
     """
     layers, heads = values.shape
     cell = min(_CELL, (width - 0.4) / layers)
@@ -40,17 +42,15 @@ def measures_map(width: float, values: Numbers, kept: NDArray[np.bool_], title: 
     there = ~np.isinf(values)
     edges = (np.arange(layers + 1) - 0.5, np.arange(heads + 1) - 0.5)
     lines = {"edgecolors": "white", "linewidth": min(1.0, cell * 6)}
-    grey = np.where(there & ~kept, 0.0, np.nan).T
-    axes.pcolormesh(*edges, grey, cmap=ListedColormap([CUT]), **lines)
     shown = np.where(there & kept, values, np.nan).T
-    colours = colormap("explorer_weight", bad="#ffffff00")
-    axes.pcolormesh(*edges, shown, cmap=colours, norm=scale.norm, **lines)
+    axes.pcolormesh(*edges, shown, cmap=scale.colours, norm=scale.norm, **lines)
+    left = np.argwhere(there & ~kept & ~np.isnan(values))
+    axes.scatter(left[:, 0], left[:, 1], marker="s", s=(cell * 18) ** 2, color=CUT, linewidths=0)
     _cross_out(axes, [(layer, head) for layer, head in np.argwhere(np.isnan(values))])
     axes.set(xlim=(-0.5, layers - 0.5), ylim=(heads - 0.5, -0.5))
     axes.set_aspect("equal", anchor="W")
     for axis, count, name in ((axes.xaxis, layers, "layer"), (axes.yaxis, heads, "head")):
-        step = -(-count * 0.17 // (count * cell))
-        places = range(0, count, max(1, int(step)))
+        places = range(0, count, max(1, int(-(-_NUMBER // cell))))
         figure.labels(axis, places, map(str, places))
         figure.write(axis.set_label_text(name, fontsize=SIZE, color=MUTED))
     figure.title(title)
@@ -108,7 +108,8 @@ def lines_between(
     weight = lines.weight[order]
     known = np.isfinite(weight)
     strength = np.where(known, np.clip(np.nan_to_num(weight), 0.0, 1.0), 0.0)
-    widths = np.where(known, 0.5 + 1.75 * strength, 1.1)
+    pitch = (figure.get_figheight() - 1.1) / count
+    widths = np.where(known, 0.5 + 1.75 * strength, 1.1) * np.clip(pitch / _ROW, 0.25, 1.0)
     alphas = np.where(known, np.clip(np.sqrt(strength), 0.1, 1.0), 1.0)
     colours = [(HUES[head % len(HUES)], alpha) for head, alpha in zip(lines.head[order], alphas, strict=True)]
     # Matplotlib's dashes grow with the line; these are so many points on every line.
@@ -149,7 +150,7 @@ def lines_between(
         figure.write(heading)
     figure.title(title)
     if len(heads) > 1:
-        _heads_legend(figure, heads, width)
+        _heads_legend(figure, axes, heads, width)
     return figure
 
 
@@ -175,15 +176,22 @@ def _beside(token: str, said: str, side: str) -> str:
     return f"{token}   {said}" if side == "key" else f"{said}   {token}"
 
 
-def _heads_legend(figure: Paper, heads: Sequence[int], width: float) -> None:
+def _heads_legend(figure: Paper, axes: Axes, heads: Sequence[int], width: float) -> None:
     keys = [
         Line2D([], [], color=HUES[at % len(HUES)], linewidth=1.6, linestyle=(0, _on_and_off(at)), label=f"head {head}")
         for at, head in enumerate(heads)
     ]
-    columns = max(1, min(len(heads), int(width / 0.8)))
-    legend = figure.legend(
-        handles=keys, loc="outside lower left", ncols=columns, frameon=False, fontsize=SIZE, handlelength=3.2
+    columns = max(1, min(len(heads), int((width - 0.5) / 0.8)))
+    legend = axes.legend(
+        handles=keys,
+        loc="upper left",
+        bbox_to_anchor=(0.0, 0.0),
+        ncols=columns,
+        frameon=False,
+        fontsize=SIZE,
+        handlelength=3.2,
     )
+    figure.set_figheight(figure.get_figheight() + -(-len(heads) // columns) * 0.16)
     for text in legend.get_texts():
         figure.write(text)
         text.set_color(INK)
@@ -240,10 +248,10 @@ def laid_over(
         scale: of all weights.
     """
     count = len(maps) + 1
-    columns = min(count, 2 if width < 4 else 4)
-    rows = -(-count // columns)
+    rows = -(-count // (2 if width < 4 else 4))
+    columns = -(-count // rows)
     side = min(width / columns, 3.0)
-    figure = Paper(width, rows * (side * image.shape[0] / image.shape[1] + 0.2) + 0.95)
+    figure = Paper(width, rows * (side * image.shape[0] / image.shape[1] + 0.2) + 0.8)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     high, wide = maps[0][1].shape
     extent = (0.0, float(wide), float(high), 0.0)

@@ -38,6 +38,8 @@ _FONTS = (
 _SETTINGS = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "explorer"}
 WIDTHS = (1.0, 20.0)
 _MARGIN = 0.01
+# From line to line, in sizes of the letters.
+_SPACING = 1.25
 # How far a logarithmic scale goes below its top, as on the screen.
 _DECADES = 4
 
@@ -92,22 +94,31 @@ class Paper(Figure):
         return float(self.write(drawn).get_window_extent(canvas.get_renderer()).width / self.dpi)
 
     def title(self, text: str) -> None:
-        """What is drawn, above everything; in several lines where one is too narrow."""
-        text, size = self.shown(text), SIZE + 1
-        room = float(self.get_figwidth()) * (1 - 2 * _MARGIN)
+        """What is drawn, above everything; a second line makes the figure higher, and not the picture smaller."""
+        lines = self._folded(self.shown(text), SIZE + 1)
+        self.write(self.suptitle("\n".join(lines), fontsize=SIZE + 1, color=INK, x=_MARGIN, ha="left"))
+        self._grow(len(lines) - 1, SIZE + 1)
+
+    def _folded(self, text: str, size: float) -> list[str]:
+        """A text in lines that fit."""
+        room = float(self.get_figwidth()) * (1 - 3 * _MARGIN)
         letters = int(len(text) * min(1.0, room / max(self.measure(text, size), 0.01)))
-        lines = textwrap.fill(text, max(8, letters), break_on_hyphens=False)
-        self.write(self.suptitle(lines, fontsize=size, color=INK, x=_MARGIN, ha="left"))
+        return textwrap.wrap(text, max(8, letters), break_on_hyphens=False)
+
+    def _grow(self, lines: int, size: float) -> None:
+        self.set_figheight(self.get_figheight() + lines * size * _SPACING / 72)
 
     def caption(self, text: str) -> None:
-        """A line below everything; says too which characters could not be drawn."""
+        """Lines below everything, which the figure grows by; they say too which characters could not be drawn."""
         if self.unseen:
             codes = " ".join(sorted(map(_code, self.unseen))[:8]) + (" …" if len(self.unseen) > 8 else "")
             text = (
                 f"{text}\nNo font of this machine has {codes}: shown as code points." if text else f"No font: {codes}"
             )
         if text:
-            self.write(self.supxlabel(text, fontsize=SIZE - 1, color=MUTED, x=_MARGIN, ha="left", wrap=True))
+            lines = [line for part in text.split("\n") for line in self._folded(part, SIZE - 1)]
+            self.write(self.supxlabel("\n".join(lines), fontsize=SIZE - 1, color=MUTED, x=_MARGIN, ha="left"))
+            self._grow(len(lines), SIZE - 1)
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,7 @@ class Scale:
     @property
     def colours(self) -> Colormap:
         """The table of colours."""
-        return colormap("explorer_signed" if self.signed else "explorer_weight")
+        return colormap("explorer_signed" if self.signed else "explorer_weight", bad="#ffffff00")
 
     def legend(self, figure: Paper, axes: Any) -> None:
         """A bar below one or several axes that says it, with numbers at its ends."""
@@ -148,7 +159,7 @@ class Scale:
         bar.minorticks_off()
         bar.set_ticks([low, high], labels=[f"{'≤ ' * self.logarithmic}{number(low)}", number(high)])
         bar.ax.tick_params(length=0, labelsize=SIZE - 1, labelcolor=MUTED)
-        figure.write(bar.ax.xaxis.set_label_text(self.name, fontsize=SIZE - 1, color=MUTED))
+        figure.write(bar.ax.set_xlabel(self.name, fontsize=SIZE - 1, color=MUTED, loc="left"))
         for label in bar.ax.get_xticklabels():
             figure.write(label)
 
