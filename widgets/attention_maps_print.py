@@ -138,8 +138,12 @@ def _sides(view: DifferenceView) -> tuple[str, str]:
 
 
 def _group_names(picture: dict[str, Any]) -> tuple[list[str], list[str]]:
-    queries, keys = ([group["label"].replace("→  ", "→ ") for group in picture[side]] for side in ("queries", "keys"))
+    queries, keys = ([_label(group) for group in picture[side]] for side in ("queries", "keys"))
     return queries, keys
+
+
+def _label(group: dict[str, Any]) -> str:
+    return str(group["label"]).replace("→  ", "→ ")
 
 
 def _alone(picture: dict[str, Any]) -> np.ndarray[Any, Any]:
@@ -155,7 +159,7 @@ def _alone(picture: dict[str, Any]) -> np.ndarray[Any, Any]:
 
 def _listed(words: str, how: str, groups: dict[Any, dict[str, Any]]) -> str:
     """What does not align, by name."""
-    found = [quoted(group["label"]) for group in groups.values() if group["how"] == how]
+    found = [quoted(_label(group)) for group in groups.values() if group["how"] == how]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return f"{words}: {', '.join(found[:_NAMED])}{more}" if found else ""
 
