@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 import traitlets
 
 from explorer import Patch, Refused, Trace, control
@@ -28,6 +26,7 @@ from widgets.attention_overview import all_heads_seen, choices, fitting, images_
 from widgets.attention_page import all_heads
 from widgets.attention_patch import patch_of_pinned
 from widgets.attention_pictures import PicturesView
+from widgets.attention_print import all_heads_drawing, head_drawing, head_table
 from widgets.attention_text import TextView
 from widgets.attention_view import AttentionView, no_attention, prompt_of
 from widgets.connection import asset, checked, guarded
@@ -39,12 +38,11 @@ from widgets.written import Written
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
     from widgets.paper import Paper
 
 _READING = Note("reading_heads", "reading attention")
-# On paper cells may be smaller.
-_PRINTED_CELLS = 512
 # The views that are widgets of their own, sent when they are chosen.
 VIEWS: dict[str, type[AttentionView]] = {
     "text": TextView,
@@ -91,7 +89,6 @@ class AttentionPanel(OrderedHeads):
     _esm = asset("attention.js")
     _css = asset("attention.css")
 
-    _pictures = ("head", "heads")
     shows_written = True
 
     matrix = traitlets.Dict().tag(sync=True)
@@ -295,46 +292,25 @@ class AttentionPanel(OrderedHeads):
         self._publish_matrix()
         self._put_in_order()
 
-    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
-        from widgets import drawings
+    @property
+    def _pictures(self) -> tuple[str, ...]:  # type: ignore[override]  # where others have an attribute
+        """What is on the screen, the chosen heads' map, and all heads."""
+        return (*(name for view in self.panels for name in view._pictures), "head", "heads")
 
-        if what == "heads":
-            view = self.view
-            grid = np.frombuffer(view["grid"]["data"], np.uint8).reshape(view["grid"]["shape"]) / 255
-            for head in view["not_numbers"]:
-                grid[tuple(head)] = np.nan
-            left_out = "Heads with weights that are not numbers are left empty" if view["not_numbers"] else ""
-            return drawings.all_heads(width, grid, "Attention of all heads"), left_out
-        layer, heads, where = self._chosen_rows()
-        queries, keys = range(where.queries), range(where.keys)
-        block = max(1, -(-max(where.queries, where.keys) // _PRINTED_CELLS))
-        largest = self.combine == "max"
-        weights = attention_parts.part(where, heads, queries, keys, block, largest=largest).weights
-        note = f"Each cell is the largest of {block} x {block} weights" if block > 1 else ""
-        rows, columns = (texts[::block] for texts in self._texts())
-        named = f"head {heads[0]}" if len(heads) == 1 else f"{self.combine} of heads {', '.join(map(str, heads))}"
-        title = f"Layer {layer}, {named}: rows attend to columns"
-        return drawings.head_map(width, weights.numpy(), rows, columns, title), note
+    def _other_pictures(self) -> str:
+        others = ", ".join(map(repr, VIEWS))
+        return f"; a view is drawn while it is shown, where panel.mode is one of {others}"
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        for view in self.panels:
+            if what in view._pictures:
+                return view._drawing(what, width)
+        return head_drawing(self, width) if what == "head" else all_heads_drawing(self, width)
 
     def _table(self) -> pd.DataFrame:
-        import pandas as pd
-
-        layer, heads, where = self._chosen_rows()
-        weights = where.weights(heads, range(where.queries)).float().cpu()
-        rows, columns = (np.array(texts, dtype=object) for texts in self._texts())
-        head, query, key = (index.numpy() for index in torch.meshgrid(*map(torch.arange, weights.shape), indexing="ij"))
-        query, key = query.ravel(), key.ravel()
-        return pd.DataFrame(
-            {
-                "layer": layer,
-                "head": np.array(heads)[head.ravel()],
-                "query": query,
-                "query_token": rows[query],
-                "key": key,
-                "key_token": columns[key],
-                "weight": weights.reshape(-1).numpy(),
-            }
-        )
+        for view in self.panels:
+            return view._table()
+        return head_table(self)
 
     def _chosen_rows(self) -> tuple[int, list[int], AttentionRows]:
         """The layer and heads that are shown large, and their weights."""
@@ -411,7 +387,7 @@ class AttentionPanel(OrderedHeads):
         if trace is None or content.get("picture") != number:
             return  # of a picture that is shown no more; the browser asks again for the new one
 
-        def read() -> torch.Tensor:
+        def read() -> Tensor:
             layer = content.get("layer")
             where = trace.attention(layer, stack=name, kind=kind)  # type: ignore[arg-type]  # checked there
             heads = checked_indices("heads", content.get("heads"), where.heads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import traitlets
@@ -19,6 +19,11 @@ from widgets import wire
 from widgets.attention_cells import MappedView, check_size, furthest, together, without_first
 from widgets.connection import asset, guarded
 from widgets.worker import Job
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from widgets.paper import Paper
 
 # Which fields of the selection each measure depends on.
 _CHOSEN_BY = {
@@ -48,6 +53,7 @@ class DepthView(MappedView):
     _esm = asset("attention-depth.js")
     _css = asset("attention-depth.css")
     _making = ("picture", "flow")
+    _pictures = ("depth",)
     _kept = ("measure", "every", "reach")
 
     measure = traitlets.Enum(tuple(_CHOSEN_BY), default_value="rollout").tag(sync=True)
@@ -148,6 +154,16 @@ class DepthView(MappedView):
                 "rest": wire.array(furthest(without_first(planes[..., :block], block), block)[0, :, 0]),
             }
         )
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets import attention_maps_print
+
+        return attention_maps_print.depth_drawing(self, width)
+
+    def _table(self) -> pd.DataFrame:
+        from widgets import attention_maps_print
+
+        return attention_maps_print.depth_table(self)
 
 
 class _Share:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import traitlets
@@ -25,6 +25,11 @@ from widgets.exploration import Exploration
 from widgets.pictured import Pictured
 from widgets.source import Source
 from widgets.worker import Job
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from widgets.paper import Paper
 
 _HOW = {"only first": "only_before", "only second": "only_now"}
 _OTHER_OF_IMAGE = (
@@ -51,6 +56,7 @@ class DifferenceView(MappedView):
     _css = asset("attention-difference.css")
 
     _kept = ("reference", "other_prompt")
+    _pictures = ("difference",)
 
     reference = traitlets.Enum(REFERENCES, default_value="edits").tag(sync=True)
     other_prompt = traitlets.Unicode("").tag(sync=True)
@@ -155,6 +161,16 @@ class DifferenceView(MappedView):
                 ),
             }
         )
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets import attention_maps_print
+
+        return attention_maps_print.difference_drawing(self, width)
+
+    def _table(self) -> pd.DataFrame:
+        from widgets import attention_maps_print
+
+        return attention_maps_print.difference_table(self)
 
     def _reference_trace(self) -> Trace | None:
         """The pass that is compared with; None where there is none to make."""
