@@ -20,7 +20,7 @@ The sample model, random words. first picture: from a panel on a finished trace,
 state is as a notebook sends it: all heads as small maps, one head large. another head: from a selection of any of the
 270 to its weights in the state. sent: bytes of that state without the panel's code. memory: resident memory at the
 highest beyond the trace, in a fresh process. pointer: milliseconds of script from a move to the second frame after it,
-JupyterLab's own included, the pointer jumping over the map; tasks: of 50 ms or more."""
+JupyterLab's own included, the pointer jumping about; tasks: of 50 ms or more."""
 
 
 def tables(quick: bool) -> Iterator[Table]:
@@ -61,9 +61,17 @@ def _pointer() -> Table:
     except PaintError as error:
         found.add("not measured", str(error), "", "")
         return found
-    for name, title in (("map", "the large map"), ("heads", "the small maps")):
+    for name, title in (
+        ("map", "the large map"),
+        ("heads", "the small maps"),
+        ("text", "the text"),
+        ("chosen", "the text, choosing a token"),
+        ("scrolled", "the text, scrolling"),
+        ("found", "the text, finding"),
+    ):
         values: Sequence[float] = seen[name]
         found.add(title, spread(values).words(1), f"{max(values):.1f}", "median under 8")
-    longest = f"{max(seen['long']):.0f}" if seen["long"] else ""
-    found.add("tasks of 50 ms or more", len(seen["long"]), longest, "none")
+    for name, title in (("long", "the maps"), ("long_text", "the text")):
+        longest = f"{max(seen[name]):.0f}" if seen[name] else ""
+        found.add(f"{title}: tasks of 50 ms or more", len(seen[name]), longest, "none")
     return found

@@ -1,8 +1,10 @@
-"""What the pointer costs over an attention map: script of each move, by Chromium's own counters, in JupyterLab."""
+"""What the pointer costs over attention: script of each move, click and scroll, by Chromium, in JupyterLab."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks.labs import opened
@@ -13,6 +15,7 @@ _CELLS = (
 )
 _MAP = ".explorer-map"
 _HEADS = ".explorer-heads"
+_TEXT = ".explorer-text-room"
 _LONG_TASKS = """
 window.longTasks = [];
 new PerformanceObserver((list) => window.longTasks.push(...list.getEntries().map((one) => one.duration)))
@@ -22,15 +25,16 @@ _TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAn
 
 
 def measure(tokens: int, moves: int) -> dict[str, Any]:
-    """Moves the pointer over the large map and the small ones, in turns.
+    """Moves the pointer over the large map, the small ones and the text, and chooses, scrolls and finds in the text.
 
     Args:
         tokens: length of the text.
-        moves: how many moves count for each of the two.
+        moves: how many moves count for each.
 
     Returns:
-        `map` and `heads`, milliseconds of script from each move to the second frame after it, answers of the kernel
-        that came meanwhile included; `long`, milliseconds of each task of 50 or more; `said`, whether the pointer was
+        `map`, `heads`, `text`, `chosen`, `scrolled` and `found`, milliseconds of script from each move (click, turn of
+        the wheel, letter) to the second frame after it, answers of the kernel that came meanwhile included; `long`
+        and, over the text, `long_text`, milliseconds of each task of 50 or more; `said`, whether the pointer was
         answered by a value beside it.
 
     Raises:
@@ -46,6 +50,13 @@ def measure(tokens: int, moves: int) -> dict[str, Any]:
         session = page.context.new_cdp_session(page)
         session.send("Performance.enable")
         taken: dict[str, Any] = {"map": [], "heads": [], "said": True}
+
+        def after(act: Callable[[], object]) -> float:
+            before = _script(session)
+            act()
+            page.evaluate(_TWO_FRAMES)
+            return 1000 * (_script(session) - before)
+
         for name, canvas in (("map", page.locator(f"{_MAP} > canvas")), ("heads", page.locator(f"{_HEADS} > canvas"))):
             canvas.first.scroll_into_view_if_needed()
             box = canvas.first.bounding_box()
@@ -54,13 +65,38 @@ def measure(tokens: int, moves: int) -> dict[str, Any]:
                 across, down = draw.uniform(0.05, 0.95), draw.uniform(0.05, 0.95)
                 if name == "map" and across > down:  # above the diagonal there is nothing to see
                     across, down = down, across
-                before = _script(session)
-                page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
-                page.evaluate(_TWO_FRAMES)
+                to = box["x"] + across * box["width"], box["y"] + down * box["height"]
+                took = after(partial(page.mouse.move, *to))
                 if number >= 0:
-                    taken[name].append(1000 * (_script(session) - before))
+                    taken[name].append(took)
             taken["said"] &= page.locator(".explorer-tooltip:visible").count() > 0
         taken["long"] = page.evaluate("window.longTasks")
+        lab.run("panel.mode = 'text'\npanel.wait(600)")
+        lab.wait(f"document.querySelector('{_TEXT} .explorer-chip') !== null")
+        page.locator(_TEXT).scroll_into_view_if_needed()
+        page.evaluate("window.longTasks.length = 0")
+        box = page.locator(_TEXT).bounding_box()
+
+        def move() -> object:
+            return page.mouse.move(
+                box["x"] + draw.uniform(0.1, 0.9) * box["width"], box["y"] + draw.uniform(0.1, 0.9) * box["height"]
+            )
+
+        def click() -> object:
+            page.mouse.down()
+            return page.mouse.up()
+
+        taken["text"] = [after(move) for _ in range(moves)]
+        taken["said"] &= page.locator(".explorer-tooltip:visible").count() > 0
+        taken["chosen"] = []
+        for _ in range(moves // 4):
+            move()
+            taken["chosen"].append(after(click))
+        taken["scrolled"] = [after(partial(page.mouse.wheel, 0, draw.choice((120, 480)))) for _ in range(moves)]
+        page.locator(".explorer-find").focus()
+        typed = [after(partial(page.keyboard.type, letter)) for letter in "the"]
+        taken["found"] = [*typed, *(after(partial(page.keyboard.press, "Enter")) for _ in range(moves // 4))]
+        taken["long_text"] = page.evaluate("window.longTasks")
         return taken
 
 

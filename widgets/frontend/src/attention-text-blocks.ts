@@ -10,7 +10,7 @@ export interface TextBlock {
 }
 
 // As many chips as can be coloured anew within a frame; a text of one block flows without a break.
-const MOST = 128;
+const MOST = 96;
 const LEAST = 32;
 const ONE_BLOCK = 400;
 
@@ -25,7 +25,7 @@ function rankOf(before: Chip, after: Chip): number {
   return BEGINS_WORD.test(after.text) || before.kind === "special" ? 1 : 0;
 }
 
-/** Cuts a text into blocks of at most 128 chips; one of up to 400 is left whole. */
+/** Cuts a text into blocks of at most 96 chips; one of up to 400 is left whole. */
 export function blocksOf(chips: readonly Chip[]): TextBlock[] {
   const blocks: TextBlock[] = [];
   for (let start = 0; start < chips.length; ) {

@@ -45,7 +45,7 @@ export interface TextTokensProps {
 }
 
 // Blocks are drawn this far, in CSS pixels, before they are scrolled to.
-const AHEAD = 200;
+const AHEAD = 100;
 // Rough widths of a character, for the height of blocks that were never drawn.
 const CHARACTER = 7.6;
 const MOST_HEIGHT = 420;

@@ -133,7 +133,7 @@ interface DrawnProps {
   coloring: ReturnType<typeof useColoring>;
   selection: Partial<Selection>;
   stacked: boolean;
-  /** What is drawn; `waiting` where it is of another token still. */
+  /** What is drawn; `waiting` where it is of another token still, which lasts too short to draw all tokens for it. */
   line: Line | null;
   waiting: boolean;
   side: Side;
@@ -160,11 +160,13 @@ function Drawn(props: DrawnProps): JSX.Element {
     const table = tableOf("weight", dark);
     const surface = model.theme.surface();
     const seen = (position: number): boolean => line !== null && line.visible[position] === 1;
+    const known: Swatch[] = []; // of each entry of the table, as many tokens have the same
     return {
       colorOf: (position): Swatch | null => {
         if (line === null || together === null || !seen(position)) return null;
         if (coloring.hideFirst && hiddenAt(line, position)) return null;
-        if (!stacked) return swatch(table, entryOf(together[position] ?? 0, limit, coloring.scale), surface);
+        const entry = entryOf(together[position] ?? 0, limit, coloring.scale);
+        if (!stacked) return (known[entry] ??= swatch(table, entry, surface));
         const size = 100 / line.heads.length;
         const stripes = line.heads.map((_, head) => {
           const weight = line.weights[head * line.positions + position] ?? 0;
@@ -173,14 +175,14 @@ function Drawn(props: DrawnProps): JSX.Element {
         return { background: `linear-gradient(${stripes}) bottom / 100% var(--x-stripes) no-repeat`, ink: null };
       },
       describe: (position): string => {
-        if (line === null || together === null || waiting) return "…";
+        if (line === null || together === null) return "…";
         if (!seen(position)) return words.notSeen;
         if (!stacked) return weightText(together[position] ?? NaN, true, words.notANumber);
         const [head, weight] = strongest(line, position);
         return words.most(head, weightText(weight, true, words.notANumber));
       },
     };
-  }, [line, together, waiting, limit, stacked, coloring.scale, coloring.hideFirst, dark, revision, words]);
+  }, [line, together, limit, stacked, coloring.scale, coloring.hideFirst, dark, revision, words]);
 
   const select = (changes: Partial<Selection>): void => {
     const { layer = null, heads = null, query = null, key = null, stack = null, kind = "attn" } = selection;
@@ -208,7 +210,7 @@ function Drawn(props: DrawnProps): JSX.Element {
           ))}
         </span>
       ) : (
-        <b class="explorer-value">{paint.describe(position)}</b>
+        <b class="explorer-value">{waiting ? "…" : paint.describe(position)}</b>
       )}
     </>
   );
@@ -263,6 +265,7 @@ function Drawn(props: DrawnProps): JSX.Element {
       )}
       <div
         class={`explorer-text-body${stacked ? " is-stacked" : ""}${waiting ? " is-waiting" : ""}`}
+        aria-busy={waiting}
         style={{ "--x-stripes": `${stripes}px` } as CSSProperties}
       >
         <TextTokens

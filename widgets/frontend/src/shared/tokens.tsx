@@ -202,15 +202,16 @@ function looks({ chip, strip, words, hovered, entry }: ChipProps): string {
 
 export class ChipView extends Component<ChipProps> {
   // Kept from the last drawing: the functions in the old properties may answer differently by now.
-  #drawn = "";
+  #drawn = looks(this.props);
 
   override shouldComponentUpdate(next: ChipProps): boolean {
-    return looks(next) !== this.#drawn;
+    const before = this.#drawn;
+    this.#drawn = looks(next);
+    return this.#drawn !== before;
   }
 
   override render(props: ChipProps): JSX.Element {
     const { chip, strip, words, hovered, entry } = props;
-    this.#drawn = looks(props);
     const whole = chip.indices.length === 1;
     const piece = (index: number, inner: ComponentChildren, kind: string): JSX.Element => {
       const swatch = strip.colorOf?.(index);
