@@ -6,6 +6,7 @@ import { type CellsView, cellAtPositions, readCells, written } from "./attention
 import { entriesOf, limitOf } from "./attention-colors";
 import { type Said, cellWords } from "./attention-map";
 import { Plane, useLook } from "./attention-plane";
+import { AsSaved } from "./attention-saved";
 import { type HeadMap, type Selection, type Sides, headsName, hiddenBy } from "./attention-state";
 import { Choose, Zoom } from "./attention-toolbar";
 import {
@@ -104,6 +105,7 @@ function DepthView(): JSX.Element {
       legend={<Legend table="weight" {...legend} />}
       aside={picture === null ? "" : said(picture)}
     >
+      <AsSaved />
       {picture !== null && (
         <Depth {...{ picture, entries, selection, what }} hideFirst={reach === "rest"} asked={asked} reach={reach} />
       )}

@@ -5,6 +5,7 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import { type CellsView, cellAtPositions, readCells, signed, written } from "./attention-cells";
 import { type Said, cellWords } from "./attention-map";
 import { type Looked, Plane, useLook } from "./attention-plane";
+import { AsSaved } from "./attention-saved";
 import { type HeadMap, type Selection, type Sides, headsName, hiddenBy } from "./attention-state";
 import { Choose, Zoom } from "./attention-toolbar";
 import {
@@ -143,6 +144,7 @@ function DifferenceView(): JSX.Element {
         <Against />
         {compared !== null && <Zoom {...looked} />}
       </div>
+      <AsSaved />
       {picture !== null && compared !== null && <Difference {...{ picture, compared, looked }} />}
       {picture !== null && compared === null && (
         <p class="explorer-note" role="status">

@@ -61,6 +61,7 @@ export {
   noteWords,
   picturesWords,
   samplingWords,
+  savedViewWords,
   sharedWords,
   tokenWords,
   useWords,
