@@ -41,6 +41,7 @@ class PicturesView(AttentionView):
     _css = asset("attention-pictures.css")
     _chosen_by = (*AttentionView._chosen_by, "query")
     _pictures = ("pictures",)
+    _page_follows = ("query",)
 
     def _draw(self, _job: Job, number: int) -> None:
         trace, chosen = self.read(), self.selection

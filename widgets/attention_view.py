@@ -16,6 +16,7 @@ from widgets import wire
 from widgets.connection import guarded
 from widgets.exploration import Exploration
 from widgets.panel import Panel
+from widgets.snapshot import PageLimits
 
 if TYPE_CHECKING:
     from widgets.attention import AttentionPanel
@@ -48,6 +49,8 @@ class AttentionView(Panel):
     _rank = 2
     # The fields of the selection that a new picture is needed for.
     _chosen_by: tuple[str, ...] = ("layer", "heads", "stack", "kind")
+    # Those that a page follows by itself: it has the picture of each.
+    _page_follows: tuple[str, ...] = ()
     # What is as it was left when the view is chosen again.
     _kept: tuple[str, ...] = ()
 
@@ -74,6 +77,11 @@ class AttentionView(Panel):
             getattr(change["old"], name) != getattr(change["new"], name) for name in self._chosen_by
         ):
             self._request()
+
+    def _for_page(self, _limits: PageLimits) -> tuple[dict[str, Any], str]:
+        """What the picture is drawn for, so that a page can say where something else is chosen."""
+        by = [name for name in self._chosen_by if name not in self._page_follows]
+        return {"saved_for": {"selection": self.selection.to_wire(), "by": by}}, ""
 
     def _heads(self, trace: Trace) -> tuple[Stack, int, list[int], AttentionRows]:
         """The stack, layer and heads that are chosen, and their weights.

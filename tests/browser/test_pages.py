@@ -141,6 +141,30 @@ def test_the_text_is_coloured_by_any_token_and_head_of_the_page(
     assert abs(float(shown[1]) - float(value)) <= 0.0026
 
 
+def test_a_view_of_attention_opens_as_it_was_saved_and_says_where_it_cannot_follow(
+    opened: Callable[..., Opened], sample: explorer.Model
+) -> None:
+    attention = AttentionPanel(sample, TEXT, selection=Selection(3, (2,)), mode="lines")
+    lines = attention.frame
+    panel = opened(attention).panel("attention")
+    view = panel.locator(".explorer-lines")
+    expect(view).to_contain_text(f"the lines as a table ({len(lines)})")
+    heads = panel.get_by_role("grid").last
+    heads.focus()
+    heads.press("ArrowRight")
+    heads.press("Enter")
+    expect(panel.locator(".explorer-subtitle").first).to_have_text("layer 4 · head 2")
+    note = view.get_by_role("status").filter(has_text="when it was saved")
+    expect(note).to_be_visible()
+    note.get_by_role("button").click()
+    expect(panel.locator(".explorer-subtitle").first).to_have_text("layer 3 · head 2")
+    expect(note).to_have_count(0)
+    panel.get_by_role("radio", name="Depth").click()
+    expect(panel).to_contain_text("This asks the model, which is not here")
+    panel.get_by_role("radio", name="Matrix").click()
+    expect(panel.get_by_text("the map as a table")).to_be_visible()
+
+
 def test_tokens_are_looked_through_and_not_read_anew(opened: Callable[..., Opened], sample: explorer.Model) -> None:
     saved = opened(TokenPanel(sample, "say <|im_end|> 你好", other=sample), locale="zh-CN")
     panel = saved.panel("token")

@@ -6,6 +6,7 @@ import { type CellsView, type Mapped, readCells, written } from "./attention-cel
 import { entryOf, limitOf } from "./attention-colors";
 import { type Said, cellWords } from "./attention-map";
 import { type Looked, type Places, Plane, Together, useLook } from "./attention-plane";
+import { AsSaved } from "./attention-saved";
 import { type HeadMap, type Selection, headsName, rowSpan } from "./attention-state";
 import { Choose, Zoom } from "./attention-toolbar";
 import {
@@ -128,6 +129,7 @@ function DepthView(): JSX.Element {
       legend={<Legend table="weight" {...legend} />}
       aside={picture === null ? "" : said(picture)}
     >
+      <AsSaved />
       {picture !== null && of !== null && <Depth {...{ picture, of, looked, what, reach, limit }} />}
     </Panel>
   );

@@ -6,6 +6,7 @@ import { type CellsView, type Mapped, readCells, signed, written } from "./atten
 import { spanName } from "./attention-layout";
 import { type Said, cellWords } from "./attention-map";
 import { type Looked, type Places, Plane, Together, useLook } from "./attention-plane";
+import { AsSaved } from "./attention-saved";
 import { type Combine, type HeadMap, type Selection, colSpan, headsName, hiddenBy, rowSpan } from "./attention-state";
 import { Choose, Zoom } from "./attention-toolbar";
 import {
@@ -143,6 +144,7 @@ function DifferenceView(): JSX.Element {
         {(picture?.heads.length ?? 1) > 1 && <Together />}
         {compared !== null && <Zoom {...looked} />}
       </div>
+      <AsSaved />
       {picture !== null && compared !== null && <Difference {...{ picture, compared, looked }} />}
       {picture !== null && compared === null && (
         <p class="explorer-note" role="status">

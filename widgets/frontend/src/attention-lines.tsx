@@ -19,6 +19,7 @@ import {
   usualThreshold,
 } from "./attention-lines-picture";
 import { ROW, TokenColumn, valuesWidth, weightWords } from "./attention-lines-tokens";
+import { AsSaved } from "./attention-saved";
 import type { Selection } from "./attention-state";
 import {
   type CommonState,
@@ -68,6 +69,7 @@ function LinesPanel(): JSX.Element {
       legend={<span>{words.meaning}</span>}
       aside={picture === null ? "" : asideOf(picture, words)}
     >
+      <AsSaved />
       {picture !== null && (
         <Drawn {...{ picture, hideFirst, off, pointed }} selection={model.trait("selection").value ?? {}} />
       )}

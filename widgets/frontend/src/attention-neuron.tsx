@@ -2,6 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
+import { AsSaved } from "./attention-saved";
 import {
   type Column,
   type CommonState,
@@ -86,6 +87,7 @@ function NeuronView(): JSX.Element {
       legend={<Legend table="signed" low="−" high="+" />}
       aside={words.meaning}
     >
+      <AsSaved />
       {picture !== null && (
         <>
           <p class="explorer-neuron-sum">

@@ -5,6 +5,7 @@ import type { JSX } from "preact";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { DECADES, entryOf } from "./attention-colors";
 import { type Laid, type Picture, laid, limitOf, readPicture } from "./attention-pictures-picture";
+import { AsSaved } from "./attention-saved";
 import type { Combine, Scale, Selection } from "./attention-state";
 import {
   type Cell,
@@ -77,6 +78,7 @@ function PicturesPanel(): JSX.Element {
       legend={<Legend table="weight" low={lowEnd(limit, scale)} high={weightWords(limit, words)} />}
       aside={picture === null ? "" : asideOf(picture, words)}
     >
+      <AsSaved />
       {picture !== null && (
         <Drawn {...{ picture, shown, limit, query, combine, scale }} waiting={!there} selection={selection} />
       )}

@@ -63,6 +63,7 @@ export {
   picturesWords,
   planeWords,
   samplingWords,
+  savedViewWords,
   sharedWords,
   textWords,
   tokenWords,

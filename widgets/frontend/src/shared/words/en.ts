@@ -712,6 +712,12 @@ export const workbench = {
   notInside: "This panel cannot be shown inside another.",
 };
 
+/** Of a view of attention in a saved page. */
+export const savedView = {
+  asSaved: "This page has this view for what was chosen when it was saved; another choice asks the model, which is not here.",
+  back: "choose that again",
+};
+
 /** Of a saved page: what stands around the panels. */
 export const page = {
   saved: (date: string) => `Saved ${date}`,

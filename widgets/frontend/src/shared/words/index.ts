@@ -35,6 +35,7 @@ export const picturesWords = { en: en.pictures, zh: zh.pictures };
 export const planeWords = { en: en.plane, zh: zh.plane };
 export const depthWords = { en: en.depth, zh: zh.depth };
 export const differenceWords = { en: en.difference, zh: zh.difference };
+export const savedViewWords = { en: en.savedView, zh: zh.savedView };
 export const tokenWords = { en: en.token, zh: zh.token };
 export const pageWords = { en: en.page, zh: zh.page };
 export const workbenchWords = { en: en.workbench, zh: zh.workbench };

@@ -691,6 +691,11 @@ export const workbench: typeof en.workbench = {
   notInside: "此面板无法嵌入其他面板中显示。",
 };
 
+export const savedView: typeof en.savedView = {
+  asSaved: "本页中的此视图对应保存时所选的内容；改选其他内容需要模型，而这里没有模型。",
+  back: "恢复当时的选择",
+};
+
 export const page: typeof en.page = {
   saved: (date) => `保存于 ${date}`,
   limits: "计算结果已包含在此页面中，断网也能操作；需要模型的控件为灰色。",
