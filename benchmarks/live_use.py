@@ -86,7 +86,8 @@ class Person:
         weights, ways = zip(*self._ways, strict=True)
         self._draw.choices(ways, weights)[0]()
         if self._draw.random() < 0.2:
-            self._lab.wait("document.querySelector('.explorer-sampling .explorer-dot.is-live') !== null")
+            # Live, or stopped by the click before, or refused: there is no text any more.
+            self._lab.wait("document.querySelector('.explorer-sampling .explorer-dot:not(.is-working)') !== null")
 
     def _type(self) -> None:
         shown = self._lab.page.evaluate("document.querySelector('.explorer-prompt textarea').value")

@@ -6,7 +6,7 @@ inside a model must not be the one that does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from torch import nn
@@ -16,17 +16,17 @@ _SOURCE = "transformers.utils.output_capturing"
 
 
 @contextmanager
-def uncaptured(model: nn.Module) -> Iterator[None]:
+def uncaptured(modules: Collection[nn.Module]) -> Iterator[None]:
     """Removes the hooks that transformers itself installs inside the block; those that were there stay."""
-    flagged = {id(module) for module in model.modules() if module.__dict__.get(_FLAG)}
-    before = {id(module): set(module._forward_hooks) for module in model.modules() if module._forward_hooks}
+    flagged = {id(module) for module in modules if module.__dict__.get(_FLAG)}
+    before = {id(module): set(module._forward_hooks) for module in modules if module._forward_hooks}
     try:
         yield
     finally:
-        found = [module for module in model.modules() if module.__dict__.get(_FLAG) and id(module) not in flagged]
+        found = [module for module in modules if module.__dict__.get(_FLAG) and id(module) not in flagged]
         for module in found:
             delattr(module, _FLAG)
-        for module in model.modules() if found else ():
+        for module in modules if found else ():
             new = set(module._forward_hooks) - before.get(id(module), set())
             for key in new:
                 if getattr(module._forward_hooks[key], "__module__", "") == _SOURCE:

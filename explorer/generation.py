@@ -134,6 +134,11 @@ def generate(
         return Generation(model, prompt, settings, limit, shown, cancel, changes, *passes, adapted)
 
 
+def repeats(device: torch.device) -> bool:
+    """Whether a pass on a device gives the same bits each time."""
+    return device.type == "cpu" or torch.are_deterministic_algorithms_enabled()
+
+
 class Generation(Iterator[Step]):
     """A text that is being written: an iterator of `Step`. Made by `generate`.
 
@@ -273,12 +278,25 @@ class Generation(Iterator[Step]):
                 self._end(Note("context_full", full, context=self._model.context))
             return step
 
+    @property
+    def reproducible(self) -> bool:
+        """Whether the seed is sure to give this text again.
+
+        A GPU may take sums in another order each time, and the last bit of a logit can tip a choice, unless
+        `torch.use_deterministic_algorithms(True)` was called.
+        """
+        return repeats(self._model.device)
+
     def __repr__(self) -> str:
-        return f"Generation({len(self.steps)} tokens, {self.ended or 'can go on'}, seed {self.seed}: {self.text!r})"
+        return f"Generation({len(self.steps)} tokens, {self.ended or 'can go on'}, {self._drawn()}: {self.text!r})"
 
     def _repr_html_(self) -> str:
-        about = f"{len(self.steps)} tokens · {self.ended or 'can go on'} · seed {self.seed}"
+        about = f"{len(self.steps)} tokens · {self.ended or 'can go on'} · {self._drawn()}"
         return f"{self.tokens._repr_html_()}<div>{html.escape(about, quote=True)}</div>"
+
+    def _drawn(self) -> str:
+        unsure = "" if self.reproducible else f" ({self._model.device.type} may give another text)"
+        return f"seed {self.seed}{unsure}"
 
     @property
     def _length(self) -> int:

@@ -83,7 +83,7 @@ def plain(
         undo.enter_context(model.lock)
         undo.enter_context(torch.no_grad())
         undo.enter_context(evaluating(model.hf))
-        undo.enter_context(uncaptured(model.hf))
+        undo.enter_context(uncaptured(list(model.hf.modules())))
         for path in norms:
             undo.callback(model.hf.get_submodule(path).register_forward_hook(keep).remove)
         if without is not None and without[0].projection is not None:

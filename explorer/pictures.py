@@ -59,7 +59,7 @@ def _example(hf: Any) -> tuple[Example | None, str]:
     failure = "its features have no place in the text, or more than its context"
     for image in _forms(hf, vision, side, patch):
         try:
-            with torch.no_grad(), uncaptured(hf):
+            with torch.no_grad(), uncaptured(list(hf.modules())):
                 count = _places(features(**image), int(hf.config.get_text_config().hidden_size))
         except torch.OutOfMemoryError:
             raise

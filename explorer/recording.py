@@ -94,7 +94,7 @@ def recording(model: nn.Module, plan: Plan) -> Iterator[Recording]:
     current = Session(plan, Recording(), {id(module): path for path, module in modules.items()}, modules=modules)
     with in_words(), ExitStack() as undo:
         undo.enter_context(evaluating(model))
-        undo.enter_context(uncaptured(model))
+        undo.enter_context(uncaptured(modules.values()))
         for path in dict.fromkeys(plan.stops):
             undo.callback(modules[path].register_forward_pre_hook(_stopping(current, path)).remove)
         for path in dict.fromkeys(plan.pieces):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,26 +11,28 @@ import torch
 import traitlets
 
 from explorer import Patch, Refused, Trace, control
-from explorer.anatomy import Layer, Stack
 from explorer.attention_rows import AttentionRows
 from explorer.note import Note
 from explorer.one_image import check_image, images_apart, of_image
-from explorer.overview import Overview, recorded
-from explorer.sites import checked_indices, chosen_stack, heads_of
-from widgets import attention_parts, wire
+from explorer.overview import recorded
+from explorer.sites import checked_indices, chosen_stack
+from widgets import attention_parts
 from widgets.attention_depth import DepthView
 from widgets.attention_difference import DifferenceView, checked_other
 from widgets.attention_lines import LinesView
+from widgets.attention_matrix import answered, whole_map
 from widgets.attention_measures import MeasuresView
 from widgets.attention_neuron import NeuronView
 from widgets.attention_order import OrderedHeads
+from widgets.attention_overview import all_heads_seen, choices, fitting
 from widgets.attention_page import all_heads
 from widgets.attention_patch import patch_of_pinned
 from widgets.attention_pictures import PicturesView
+from widgets.attention_text import TextView
 from widgets.attention_view import AttentionView, no_attention, prompt_of
-from widgets.connection import asset, checked, described, guarded
+from widgets.connection import asset, checked, guarded
 from widgets.panel import Panel
-from widgets.selection import KINDS, Selection
+from widgets.selection import Selection
 from widgets.snapshot import PageLimits
 from widgets.worker import Job
 from widgets.written import Written
@@ -41,12 +43,11 @@ if TYPE_CHECKING:
     from widgets.paper import Paper
 
 _READING = Note("reading_heads", "reading attention")
-# A matrix of this many cells each way fills a screen; a longer prompt is shown in blocks.
-_MATRIX_CELLS = 256
 # On paper cells may be smaller.
 _PRINTED_CELLS = 512
 # The views that are widgets of their own, sent when they are chosen.
 VIEWS: dict[str, type[AttentionView]] = {
+    "text": TextView,
     "heads": MeasuresView,
     "lines": LinesView,
     "neuron": NeuronView,
@@ -66,7 +67,7 @@ class AttentionPanel(OrderedHeads):
     Attributes:
         inner: the view that stands inside, by the mode it is for; empty where the panel draws the mode itself.
         matrix: weights of the chosen heads in at most 256 x 256 cells, as the browser draws them.
-        mode: how they are shown: as a "matrix", as colours of the "text", or by one of the views in `VIEWS`.
+        mode: how they are shown: as a "matrix", or by one of the views in `VIEWS`, such as colours of the "text".
         combine: what several heads become: their "mean" or, weight by weight, the "max".
         scale: of the colours, "linear" or "log" (four decades).
         reach: what the strongest colour means: "one" a weight of 1, "map" the largest in the map, "row" the largest of
@@ -94,7 +95,7 @@ class AttentionPanel(OrderedHeads):
     shows_written = True
 
     matrix = traitlets.Dict().tag(sync=True)
-    mode = traitlets.Enum(("matrix", "text", *VIEWS), default_value="matrix").tag(sync=True)
+    mode = traitlets.Enum(("matrix", *VIEWS), default_value="matrix").tag(sync=True)
     inner = traitlets.Dict().tag(sync=True, to_json=_reference)
     combine = traitlets.Enum(("mean", "max"), default_value="mean").tag(sync=True)
     scale = traitlets.Enum(("linear", "log"), default_value="linear").tag(sync=True)
@@ -110,7 +111,7 @@ class AttentionPanel(OrderedHeads):
         self._trace: Trace | None = None
         self._one: tuple[Trace, str, int, Trace] | None = None  # of a pass's stack one image, where it read several
         self._pictured = (0, "", "attn")  # request, stack and kind of the picture that is shown
-        self._left: dict[type[Panel], dict[str, Any]] = {}  # how views were when others were chosen
+        self._left: dict[str, dict[str, Any]] = {}  # how views were when others were chosen, by mode
         super().__init__(model, text, **traits)
         self._mode_chosen()
         self.on_msg(self._message)
@@ -125,13 +126,13 @@ class AttentionPanel(OrderedHeads):
         if not self._ready or self.mode in self.inner:
             return
         old = self.panels
-        for view in old:
-            self._left[type(view)] = {name: getattr(view, name) for name in getattr(view, "_kept", ())}
+        for mode, view in self.inner.items():
+            self._left[mode] = {name: getattr(view, name) for name in view._kept}
         kind = VIEWS.get(self.mode)
         if kind is None:
             self.inner = {}
         else:
-            kept = self._left.get(kind, {})
+            kept = self._left.get(self.mode, {})
             if kind is DifferenceView and self.other is not None:
                 kept = {**kept, "other": self.other}
             view = kind(self.exploration, keeper=self, title=self.title, **kept)
@@ -149,6 +150,13 @@ class AttentionPanel(OrderedHeads):
         for view in self.panels:
             if isinstance(view, DifferenceView):
                 view.other = change["new"]
+
+    @traitlets.observe("direction")
+    @guarded
+    def _direction_changed(self, _change: Any) -> None:
+        for view in self.panels:
+            if isinstance(view, TextView):
+                view.line_asked()
 
     @traitlets.observe("selection")
     @guarded
@@ -195,7 +203,8 @@ class AttentionPanel(OrderedHeads):
         """The pass over the prompt, or what was recorded as it was written on from, up to the chosen step."""
         written = self.exploration.written
         if self.with_written and written is not None and not written.unrecorded:
-            return written.trace(self.step)
+            trace: Trace = written.trace(self.step)
+            return trace
         return super().read()
 
     def of_image(self, trace: Trace) -> Trace:
@@ -262,10 +271,10 @@ class AttentionPanel(OrderedHeads):
         if not facts.anatomy.routes_attention or facts.anatomy.stack is None:
             raise no_attention(facts.anatomy, facts.name)
         trace = self.read()
-        choices = _choices(trace)
+        found = choices(trace)
         chosen = self.selection
         name = chosen_stack(chosen.stack, trace.anatomy).name
-        if (name, chosen.kind) not in choices:
+        if (name, chosen.kind) not in found:
             recorded(trace, chosen.stack, chosen.kind)  # says why not
         stack = chosen_stack(name, trace.anatomy)
         images = _images(trace)
@@ -274,55 +283,17 @@ class AttentionPanel(OrderedHeads):
         control.report(0.0, _READING)
         seen = trace.overview(stack=name, kind=chosen.kind)
         self._trace, self._pictured = trace, (number, name, chosen.kind)
-        view = {**self._picture(trace, stack, seen, choices, number), "images": images, "apart": trace is not whole}
-        chosen = _fitting(chosen, seen, view["queries"], view["keys"])
+        prompt = prompt_of(trace, stack)
+        view = {"request": number, **all_heads_seen(trace, stack, chosen.kind, seen, prompt, self._notes(prompt))}
+        view["choices"] = [{"stack": other, "kind": sort} for other, sort in found]
+        view |= {"images": images, "apart": trace is not whole}
+        chosen = fitting(chosen, seen, view["queries"], view["keys"])
         if chosen != self.selection:
             with self.exploration.adjusting():
                 self._publish(selection=chosen)
         self._publish(view=view)
         self._publish_matrix()
         self._put_in_order()
-
-    def _picture(
-        self, trace: Trace, stack: Stack, seen: Overview, choices: Sequence[tuple[str, str]], number: int
-    ) -> dict[str, Any]:
-        _, name, kind = self._pictured
-        prompt = prompt_of(trace, stack)
-        notes = self._notes(prompt)
-        if seen.not_recorded:
-            sentence = f"The attention of these layers was not recorded: {', '.join(map(str, seen.not_recorded))}."
-            notes = [*notes, Note("not_recorded", sentence, layers=list(seen.not_recorded))]
-        for layer in seen.not_numbers:
-            sentence = f"Layer {layer} has attention weights that are not numbers; heads that hold some are hatched."
-            notes = [*notes, Note("nan_weights", sentence, layer=layer)]
-        first = next(layer for layer, heads in enumerate(seen.heads) if heads)
-        where = trace.attention(first, stack=name, kind=kind)
-        decoding = bool(trace.decoder) and stack.name == "decoder"
-        attentions = [heads_of(layer, kind) for layer in stack.layers]
-        return {
-            "request": number,
-            "tokens": wire.tokens(prompt),
-            "decoder_tokens": wire.tokens(trace.decoder[0]) if decoding else None,
-            "keys_from": "decoder" if decoding and kind == "attn" else "prompt",
-            "notes": notes,
-            "stack": name,
-            "kind": kind,
-            "choices": [{"stack": other, "kind": sort} for other, sort in choices],
-            "site": f"{stack.prefix}layers.{{}}.{kind}.z",
-            "layers": len(stack.layers),
-            "heads": max(seen.heads),
-            "heads_per_layer": list(seen.heads),
-            "absent": [_absence(layer, kind, index in seen.not_recorded) for index, layer in enumerate(stack.layers)],
-            "windows": [None if heads is None else heads.window for heads in attentions],
-            "sinks": [heads is not None and heads.sinks for heads in attentions],
-            "queries": where.queries,
-            "keys": where.keys,
-            "positions": len(prompt),
-            "grid": wire.array(seen.weights),
-            "grid_max_error": seen.max_error,
-            "not_numbers": [list(head) for head in seen.heads_not_numbers],
-            "queries_sampled": len(seen.queries) if seen.sampled else None,
-        }
 
     def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
         from widgets import drawings
@@ -389,7 +360,19 @@ class AttentionPanel(OrderedHeads):
         if self._trace is None:
             return {}, ""
         _, name, kind = self._pictured
-        return all_heads(self._trace, name, kind, limits)
+        state, said = all_heads(self._trace, name, kind, limits)
+        inner = {**self.inner, **dict(zip(("text",), self._page_panels, strict=False))}
+        return {**state, "inner": _reference(inner, self)}, said
+
+    def _ready_page(self, undo: ExitStack) -> None:
+        """Makes the text, which needs no model: whoever reads the page can turn to it."""
+        if "text" in self.inner or self._trace is None:
+            return
+        view = TextView(self.exploration, keeper=self, title=self.title, **self._left.get("text", {}))
+        undo.callback(view.close)
+        view.wait()
+        self._page_panels = (view,)
+        undo.callback(setattr, self, "_page_panels", ())
 
     def _page_offer(self) -> str:
         return ", carry fewer with layers=[...], or pool their maps with cells=256"
@@ -408,103 +391,36 @@ class AttentionPanel(OrderedHeads):
         number, name, kind = self._pictured
         if trace is None or chosen.layer is None:
             return
-        heads = list(chosen.heads or (0,))
-        largest, skip_first = self.combine == "max", self.hide_sink
         where = trace.attention(chosen.layer, stack=name, kind=kind)
-        heads = checked_indices("heads", heads, where.heads)
-        queries, keys = range(where.queries), range(where.keys)
-        block = max(1, -(-max(where.queries, where.keys) // _MATRIX_CELLS))
-        found = attention_parts.part(where, heads, queries, keys, block, largest=largest, skip_first=skip_first)
-        self._publish(
-            matrix={
-                "request": number,
-                "layer": chosen.layer,
-                "head": heads[0],
-                "heads": heads,
-                "combine": self.combine,
-                "hide_sink": skip_first,
-                "data": wire.array(found.weights),
-                "row_start": list(queries[::block]),
-                "col_start": list(keys[::block]),
-                "block": block,
-                "first": wire.array(found.first),
-                "rest": wire.array(found.rest),
-                "seen": wire.array(where.seen()),
-                "sinks": where.sinks,
-                "not_numbers": found.not_numbers,
-            }
-        )
+        heads = checked_indices("heads", list(chosen.heads or (0,)), where.heads)
+        found = whole_map(where, heads, self.combine, self.hide_sink)
+        self._publish(matrix={"request": number, "layer": chosen.layer, **found})
 
     def _message(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        """Takes what the browser asks for; the answer carries the request's number, or says what was wrong."""
+        """Takes what the browser asks for."""
         ask = content.get("type")
         if ask == "patch":
             self._submit("patch", lambda _job: self._patch(content))
-            return
-        if ask not in attention_parts.ASKED:
-            raise Refused(f"The page sent {str(ask)[:40]!r}; this panel answers {', '.join(attention_parts.ASKED)}.")
-        self._submit(str(ask), lambda _job: self._answer(ask, content))
+        elif ask == "part":
+            self._submit("part", lambda _job: self._answer(content))
+        else:
+            raise Refused(f"The page sent {str(ask)[:40]!r}; this panel answers part and patch.")
 
-    def _answer(self, ask: str, content: dict[str, Any]) -> None:
+    def _answer(self, content: dict[str, Any]) -> None:
         trace, (number, name, kind) = self._trace, self._pictured
-        if trace is None or content.get("picture") != number:
-            return  # of a picture that is shown no more; the browser asks again for the new one
-        facts = {"answer": ask, "number": content.get("number")}
-        try:
-            layer = content.get("layer")
-            where = trace.attention(layer, stack=name, kind=kind)  # type: ignore[arg-type]  # checked there
-            heads = checked_indices("heads", content.get("heads"), where.heads)
-            values = wire.array(attention_parts.asked(ask, where, heads, content))
-        except (Refused, TypeError) as error:
-            self.send({**facts, "error": described(error)["message"]})
-            return
-        shape = {"dtype": values["dtype"], "shape": values["shape"]}
-        self.send({**facts, "arrays": {"weights": shape}}, [values["data"]])
-
-
-def _choices(trace: Trace) -> list[tuple[str, str]]:
-    """The stacks and kinds of attention that the trace has weights of."""
-    sites = set(trace.sites())
-    return [
-        (stack.name, kind)
-        for stack in trace.anatomy.stacks
-        for kind in KINDS
-        if any(f"{stack.prefix}layers.{layer}.{kind}.pattern" in sites for layer in range(len(stack.layers)))
-    ]
+        # Of a picture that is shown no more the browser does not wait for an answer: it asks again for the new one.
+        if trace is not None and content.get("picture") == number:
+            self.send(*answered(trace, name, kind, content))
 
 
 def _images(trace: Trace) -> int:
     """How many images a pass read."""
     if "pixel_values" not in trace.given:
         return 0
-    with contextlib.suppress(Refused):  # how they are arranged is not known
+    with suppress(Refused):  # how they are arranged is not known
         return len(trace.patch_grids())
     count = 1
     for stack in trace.anatomy.stacks:
-        with contextlib.suppress(Refused):  # nothing of it was recorded
+        with suppress(Refused):  # nothing of it was recorded
             count = max(count, images_apart(trace, stack))
     return count
-
-
-def _absence(layer: Layer, kind: str, not_recorded: bool) -> str:
-    """Why a layer shows no weights; empty where it does."""
-    if not_recorded:
-        return "it was not recorded"
-    if heads_of(layer, kind) is not None:
-        return ""
-    if layer.recurrent:
-        return "recurrent, no softmax attention"
-    return dict(layer.lost).get(kind) or layer.missing or "no softmax attention"
-
-
-def _fitting(chosen: Selection, seen: Overview, queries: int, keys: int) -> Selection:
-    """The selection without what this picture does not have."""
-    there = [layer for layer, heads in enumerate(seen.heads) if heads]
-    layer, heads, query, key = chosen.layer, chosen.heads, chosen.query, chosen.key
-    if any(at is not None and at >= count for at, count in ((query, queries), (key, keys))):
-        query = key = None
-    if layer is not None and layer not in there:
-        layer, heads = there[0], (0,)
-    if layer is not None and heads is not None:
-        heads = tuple(head for head in heads if head < seen.heads[layer]) or (0,)
-    return Selection(layer, heads, query, key, chosen.stack, chosen.kind)

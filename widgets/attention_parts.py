@@ -1,4 +1,4 @@
-"""What the browser asks of the chosen heads beyond the first picture: parts of the map, rows, columns."""
+"""What is read of heads beyond whole maps: parts of a map in cells, one row, one column."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from torch.nn.functional import max_pool2d
 from explorer import Refused
 from explorer.attention_rows import AttentionRows
 from explorer.control import checkpoint
-from explorer.sites import checked_indices
 
-# What the browser may ask for, each by itself: the newest request of a kind counts.
-ASKED = ("part", "row", "column")
 # Of what one message asks for: more could not be seen at once.
 _MOST_CELLS = 512 * 512
 
@@ -104,37 +101,31 @@ def column(where: AttentionRows, heads: Sequence[int], key: int) -> Tensor:
     return found
 
 
-def asked(ask: str, where: AttentionRows, heads: list[int], content: dict[str, Any]) -> Tensor:
-    """The weights that a message of the browser asks for.
+def asked(where: AttentionRows, heads: list[int], content: dict[str, Any]) -> Tensor:
+    """The weights of the part that a message of the browser asks for.
 
     Args:
-        ask: one of `ASKED`.
         where: the attention.
         heads: which heads.
-        content: the message; of a "part" it has rows, columns, block, combine and hide_sink, else a position.
+        content: the message: rows, columns, block, combine and hide_sink.
 
     Raises:
         Refused: the message asks for what there is not, or for more than can be seen.
         Cancelled: a newer request came.
     """
-    if ask == "part":
-        rows, columns = _run("rows", content, where.queries), _run("columns", content, where.keys)
-        block = content.get("block")
-        if isinstance(block, bool) or not isinstance(block, int) or block < 1:
-            raise Refused(f"block={block!r} is no whole number of at least 1.")
-        if (len(rows) // block + 1) * (len(columns) // block + 1) > _MOST_CELLS:
-            raise Refused(f"{len(rows)} x {len(columns)} weights in cells of {block} are more than can be seen.")
-        largest, skip = content.get("combine") == "max", content.get("hide_sink") is True
-        found = part(where, heads, rows, columns, block, largest=largest, skip_first=skip)
-        return found.weights
-    (position,) = checked_indices("position", content.get("position"), where.queries if ask == "row" else where.keys)
-    read = row if ask == "row" else column
-    return read(where, heads, position)
+    rows, columns = _run("rows", content, where.queries), _run("columns", content, where.keys)
+    block = content.get("block")
+    if isinstance(block, bool) or not isinstance(block, int) or block < 1:
+        raise Refused(f"block={block!r} is no whole number of at least 1.")
+    if (len(rows) // block + 1) * (len(columns) // block + 1) > _MOST_CELLS:
+        raise Refused(f"{len(rows)} x {len(columns)} weights in cells of {block} are more than can be seen.")
+    largest, skip = content.get("combine") == "max", content.get("hide_sink") is True
+    return part(where, heads, rows, columns, block, largest=largest, skip_first=skip).weights
 
 
 def _run(name: str, content: dict[str, Any], count: int) -> range:
     """A run of positions as [first, after the last]."""
-    ends = content.get(name)
+    ends: Any = content.get(name)
     whole = isinstance(ends, list) and len(ends) == 2 and all(type(end) is int for end in ends)
     if not whole or not 0 <= ends[0] < ends[1] <= count:
         raise Refused(f"{name}={ends!r} is no run of positions; [first, after the last] within 0 to {count} is.")

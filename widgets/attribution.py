@@ -136,8 +136,8 @@ class AttributionPanel(Panel):
         result = attribute(model, text, target, against, METHODS[0], edits=edits)
         seconds = (time.perf_counter() - started) * _STEPS[0]
         self.results = {METHODS[0]: result}
-        asked = len(text) <= _SHORT_TOKENS or seconds <= _UNASKED_SECONDS or self.method == METHODS[1]
-        if not asked:
+        unasked = len(text) <= _SHORT_TOKENS or seconds <= _UNASKED_SECONDS or self.method == METHODS[1]
+        if not unasked:
             sentence = (
                 f"Integrated gradients would take about {spoken(seconds)} for this prompt; choose them to have them "
                 "computed, or shorten the prompt."
@@ -145,7 +145,7 @@ class AttributionPanel(Panel):
             picture["notes"].append(Note("on_request", sentence, seconds=round(seconds)))
         self._publish(view={**picture, "results": self._results_on_the_wire()})
         self._integrate = lambda job: self._refine(job, picture, model, text, target, against, edits)
-        if asked:
+        if unasked:
             self._submit("refine", self._integrate, background=True)
 
     def _shown(self) -> dict[str, Attribution]:

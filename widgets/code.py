@@ -21,7 +21,7 @@ def code_of(exploration: Exploration, tensors: str | None) -> str:
     """Lines that open the model or trace and make the exploration; see `Exploration.code`."""
     from widgets.shared import STATE
 
-    plain: dict[str, Any] = exploration.trait_defaults()
+    plain: Any = exploration.trait_defaults()
     brings = exploration.source.brings
     variable, opened = exploration.source.opening(exploration.text, exploration.special_tokens, exploration.literal)
     held: dict[str, Tensor] = {}
@@ -54,7 +54,7 @@ def code_of(exploration: Exploration, tensors: str | None) -> str:
 
 
 def _imports(exploration: Exploration, tensors: bool) -> list[str]:
-    plain: dict[str, Any] = exploration.trait_defaults()
+    plain: Any = exploration.trait_defaults()
     edits = () if "edits" in exploration.source.brings else exploration.edits
     names = sorted({type(edit).__name__ for edit in edits})
     names += ["Sampling"] if exploration.settings != plain["settings"] else []

@@ -65,7 +65,8 @@ _TO_LAB = np.array(
 def _oklab(rgb: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """OKLab of sRGB colours, both shaped (n, 3); sRGB from 0 to 1."""
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return np.cbrt(linear @ _TO_LMS.T) @ _TO_LAB.T
+    found: NDArray[np.float64] = np.cbrt(linear @ _TO_LMS.T) @ _TO_LAB.T
+    return found
 
 
 def _srgb(lab: NDArray[np.float64]) -> NDArray[np.float64]:

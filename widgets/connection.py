@@ -22,7 +22,7 @@ from widgets import lifetimes
 _STATIC = Path(__file__).parent / "static"
 
 
-def asset(name: str) -> traitlets.Unicode[str, str]:
+def asset(name: str) -> traitlets.Unicode[str, str | bytes]:
     """A built script or style sheet as the trait that anywidget sends.
 
     A path would do as well, but anywidget then keeps every panel alive for the life of the class, to reload the

@@ -126,7 +126,7 @@ def _labels_in(width: float, count: int) -> int:
 def _scale(figure: Paper, axes: Axes, name: str, low: float, high: float, what: str) -> None:
     colours = ScalarMappable(Normalize(low, high), colormap(name))
     bar = figure.colorbar(colours, ax=axes, location="bottom", shrink=0.3, aspect=28, pad=0.02, anchor=(0.0, 0.5))
-    bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+    bar.outline.set_linewidth(0.4)
     bar.set_ticks([low, high])
     bar.ax.tick_params(length=0, labelsize=SIZE - 1, labelcolor=MUTED)
     figure.write(bar.ax.xaxis.set_label_text(what, fontsize=SIZE - 1, color=MUTED))

@@ -51,7 +51,7 @@ class Exploration(Shared, Connected):
     """
 
     _esm = traitlets.Unicode("export default {}").tag(sync=True)
-    _view_name = traitlets.Unicode(None, allow_none=True).tag(sync=True)
+    _view_name = traitlets.Unicode(None, allow_none=True).tag(sync=True)  # type: ignore[assignment]
 
     value = traitlets.Dict()
     can_undo = traitlets.Bool(False).tag(sync=True)
@@ -310,7 +310,7 @@ class Exploration(Shared, Connected):
                 finally:
                     self._saying = False
             elif name in ("text", "special_tokens", "literal"):
-                self.messages = None
+                self.messages = None  # type: ignore[assignment]
 
     def _checked(self, name: str, value: Any) -> Any:
         if name == "text":
@@ -357,7 +357,7 @@ class Exploration(Shared, Connected):
         return (decoder, "the decoder's text") if decoding else (prompt, "the prompt")
 
     def __repr__(self) -> str:
-        plain: dict[str, Any] = self.trait_defaults()
+        plain: Any = self.trait_defaults()
         changed = [
             f"{name}={getattr(self, name)!r}" for name in STATE if name != "text" and getattr(self, name) != plain[name]
         ]

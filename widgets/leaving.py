@@ -7,6 +7,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,10 @@ class Leaving:
 
     _pictures: tuple[str, ...] = ()
     """Names of the pictures that `figure` draws, the usual one first and the one that says most at a glance last."""
+    _page_panels: tuple[Panel, ...] = ()
+    """What stands inside a panel while its page is made, beside its `panels`."""
 
-    def save(
+    def save(  # type: ignore[misc]  # whoever leaves is a panel
         self: Panel,
         path: str | os.PathLike[str],
         *,
@@ -82,7 +85,7 @@ class Leaving:
         _replace(target, page(self, limits).encode("utf-8"))
         return target
 
-    def figure(self: Panel, width: float = _WIDTH, *, what: str | None = None, caption: bool = True) -> Figure:
+    def figure(self: Panel, width: float = _WIDTH, *, what: str | None = None, caption: bool = True) -> Figure:  # type: ignore[misc]
         """What the panel shows as a matplotlib figure: vector shapes, for print, outside of `pyplot`.
 
         Args:
@@ -109,7 +112,7 @@ class Leaving:
         return figure
 
     @property
-    def frame(self: Panel) -> pd.DataFrame:
+    def frame(self: Panel) -> pd.DataFrame:  # type: ignore[misc]
         """What the panel shows as a table, one row for each number.
 
         Raises:
@@ -119,7 +122,7 @@ class Leaving:
         self.wait()
         return self._table()
 
-    def _still(self: Panel, number: int) -> dict[str, str]:
+    def _still(self: Panel, number: int) -> dict[str, str]:  # type: ignore[misc]
         """A small picture of what is shown, where it is complete and wanted; nothing here waits or computes a pass."""
         if not (self.still and self._pictures and self.status.get("state") == "live"):
             return {}
@@ -142,6 +145,9 @@ class Leaving:
 
     def _table(self) -> pd.DataFrame:
         raise Refused(f"A {type(self).__name__} has no table of its own; take one of its panels: bench.panels[0].")
+
+    def _ready_page(self, undo: ExitStack) -> None:
+        """Makes what a page shows and the notebook does not, as `_page_panels`; `undo` takes it away again."""
 
     def _for_page(self, limits: PageLimits) -> tuple[dict[str, Any], str]:
         """What a page needs beside the synced traits, as more state, and in words how exact that is."""

@@ -191,7 +191,8 @@ class Panel(Leaving, Shared, Connected):
         Raises:
             Refused: the model cannot read the text, or an edit cannot be made.
         """
-        return self.exploration.trace()
+        trace: Trace = self.exploration.trace()
+        return trace
 
     def written_changed(self, old: Written | None, new: Written | None) -> None:
         """Called when the model has written on from the text, and when that is let go of."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -32,7 +32,7 @@ _FONTS = (
     *("Arial Unicode MS", "Noto Emoji", "Symbola", "Noto Sans Symbols2", "Segoe UI Symbol", "Apple Symbols"),
 )
 # 42: fonts go in whole outlines that publishers take; Type 3 they refuse. SVG keeps text as text.
-_SETTINGS = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "explorer"}
+_SETTINGS: dict[Any, Any] = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "explorer"}
 WIDTHS = (1.0, 20.0)
 
 
@@ -70,7 +70,7 @@ class Paper(Figure):
         text.set_parse_math(False)
         return text
 
-    def labels(self, axis: Any, places: Sequence[float], texts: Iterable[str], **more: Any) -> None:
+    def labels(self, axis: Any, places: Iterable[float], texts: Iterable[str], **more: Any) -> None:
         """Ticks with tokens as their labels."""
         axis.set_ticks(list(places), labels=[self.shown(text) for text in texts], fontsize=SIZE, color=INK, **more)
         for label in axis.get_ticklabels():

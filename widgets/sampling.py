@@ -105,7 +105,7 @@ class SamplingPanel(Panel):
         prompt = torch.tensor(sorted(set(tokens.ids)))
         # A repetition penalty moves only the prompt's own tokens, so these ids can fill every bar there is.
         ranks = min(_BARS + len(prompt), row.logits.shape[0])
-        ids = torch.cat([row.logits.topk(ranks).indices.cpu(), prompt]).unique()
+        ids = torch.cat([row.logits.topk(ranks, sorted=False).indices.cpu(), prompt]).unique()  # type: ignore[no-untyped-call]
         self._publish(
             view={
                 "request": number,

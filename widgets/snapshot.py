@@ -8,6 +8,7 @@ import hashlib
 import html
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,13 @@ def page(panel: Panel, limits: PageLimits | None = None) -> str:
     Raises:
         Refused: the page would be larger than allowed; the sentence says what can be left out.
     """
-    limits = limits or PageLimits()
+    with ExitStack() as undo:
+        for one in list(_panels(panel)):
+            one._ready_page(undo)
+        return _page(panel, limits or PageLimits())
+
+
+def _page(panel: Panel, limits: PageLimits) -> str:
     pool = _Bytes()
     modules: list[list[int]] = []
     styles: dict[str, None] = {}
@@ -137,7 +144,7 @@ def _parts(panel: Panel) -> Iterator[Connected]:
 
 def _panels(panel: Panel) -> Iterator[Panel]:
     yield panel
-    for inside in panel.panels:
+    for inside in (*panel.panels, *panel._page_panels):
         yield from _panels(inside)
 
 

@@ -19,6 +19,7 @@ import torch
 
 from explorer import Cancelled, Refused
 from explorer.control import controlled
+from widgets.helpers import after_cells, let_go
 
 _log = logging.getLogger(__name__)
 # A cell that waits must wake up now and then, or "Interrupt kernel" would not reach it.
@@ -98,6 +99,7 @@ class Worker:
         self._running: list[Job] = []  # a background job and the foreground job it let go first
         self._ended = False
         self._farewells: list[weakref.WeakMethod[Callable[[], None]]] = []
+        after_cells()
         self._thread = threading.Thread(target=self._loop, name=f"explorer {name}", daemon=True)
         self._thread.start()
 
@@ -251,6 +253,7 @@ class Worker:
                 self._run(job)
                 del job  # or it would keep the last panel alive while the thread waits
                 continue
+            let_go()
             with self._state:
                 while not self._waiting and not self._ended:
                     self._state.wait()

@@ -252,6 +252,23 @@ def test_the_seed_that_was_used_gives_the_same_text(llama: Model) -> None:
     assert other.seed != first.seed, "without a seed each run has a new one"
 
 
+def test_where_the_device_may_sum_in_another_order_the_seed_is_no_promise(
+    llama: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = generate(llama, PROMPT, Sampling(seed=7), 1)
+    assert here.reproducible
+    assert "seed 7:" in repr(here)
+    monkeypatch.setattr(Model, "device", torch.device("cuda"))  # there is none on most machines
+    assert not here.reproducible
+    assert "seed 7 (cuda may give another text)" in repr(here)
+    assert "seed 7 (cuda may give another text)" in here._repr_html_()
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert here.reproducible
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_two_generations_side_by_side_do_not_disturb_each_other(llama: Model) -> None:
     alone = [generate(llama, text, Sampling(seed=5), 8).finish().ids for text in (PROMPT, "café")]
     one, two = (generate(llama, text, Sampling(seed=5), 8) for text in (PROMPT, "café"))

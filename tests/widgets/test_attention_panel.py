@@ -68,10 +68,6 @@ def test_questions_are_answered_with_their_number_and_exactly(gpt2: Heard) -> No
     part = gpt2.ask(type="part", layer=1, heads=[2], rows=[2, 7], columns=[0, 5], block=1)
     assert (part["answer"], part["number"]) == ("part", 0)
     torch.testing.assert_close(torch.tensor(part["weights"]), pattern[2, 2:7, :5])
-    row = gpt2.ask(type="row", layer=1, heads=[0, 3], position=6)
-    torch.testing.assert_close(torch.tensor(row["weights"]), pattern[[0, 3], 6])
-    column = gpt2.ask(type="column", layer=1, heads=[1], position=4)
-    torch.testing.assert_close(torch.tensor(column["weights"]), pattern[[1], :, 4])
 
 
 @pytest.mark.parametrize(
@@ -80,10 +76,9 @@ def test_questions_are_answered_with_their_number_and_exactly(gpt2: Heard) -> No
         ({"type": "part", "rows": [0, 999], "columns": [0, 1], "block": 1}, "rows="),
         ({"type": "part", "rows": [0, 1], "columns": "all", "block": 1}, "columns="),
         ({"type": "part", "rows": [0, 1], "columns": [0, 1], "block": 0}, "block=0"),
-        ({"type": "row", "position": -1}, "position=-1"),
-        ({"type": "row", "position": None, "heads": [4]}, "heads="),
-        ({"type": "column", "position": 0, "layer": 3}, "layer=3"),
-        ({"type": "column", "position": 0, "layer": "x"}, "layer="),
+        ({"type": "part", "heads": [4]}, "heads="),
+        ({"type": "part", "layer": 3}, "layer=3"),
+        ({"type": "part", "layer": "x"}, "layer="),
     ],
 )
 def test_questions_that_make_no_sense_are_answered_in_words(gpt2: Heard, question: dict[str, Any], word: str) -> None:
@@ -93,12 +88,12 @@ def test_questions_that_make_no_sense_are_answered_in_words(gpt2: Heard, questio
 
 
 def test_a_question_of_no_known_kind_is_refused(gpt2: Heard) -> None:
-    with pytest.raises(explorer.Refused, match="part, row, column"):
+    with pytest.raises(explorer.Refused, match="answers part and patch"):
         gpt2.ask(type="everything")
 
 
 def test_questions_about_a_picture_that_is_gone_are_not_answered(gpt2: Heard) -> None:
-    gpt2.panel._message(gpt2.panel, {"type": "row", "number": 1, "picture": 0, "layer": 0, "heads": [0]}, [])
+    gpt2.panel._message(gpt2.panel, {"type": "part", "number": 1, "picture": 0, "layer": 0, "heads": [0]}, [])
     gpt2.panel.wait(MINUTE)
     assert gpt2.sent == []
 

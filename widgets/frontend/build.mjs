@@ -19,6 +19,7 @@ const PANELS = [
   "attention-measures",
   "attention-neuron",
   "attention-pictures",
+  "attention-text",
   "attribution",
   "sampling",
   "token",

@@ -106,23 +106,36 @@ export function carriedMatrix(carried: Carried | null | undefined, wanted: Wante
   };
 }
 
-/** What one position attends to ("row"), or how much each attends to it ("column"): (head, position). */
-export function carriedLine(
+/**
+ * What one token attends to (`side` "query"), or how much each attends to it ("key"): the weights as (head, position),
+ * who sees whom, and the largest weights of the heads' maps and of their mean. `null` where the page does not carry it.
+ */
+export function carriedSide(
   carried: Carried | null | undefined,
   wanted: { stack: string; kind: string; layer: number; heads: number[] },
-  ask: string,
-  position: number,
-): Float32Array | null {
+  side: "query" | "key",
+  index: number,
+): { weights: Float32Array; visible: Uint8Array; largest: Float32Array } | null {
   const place = placeOf(carried, wanted);
-  if (carried == null || place === null || carried.block > 1) return null;
+  if (carried == null || place === null || carried.block > 1 || wanted.heads.length === 0) return null;
   const [rows, cols] = [carried.row_start.length, carried.col_start.length];
-  const line = (head: number): Float32Array => {
-    const weights = mapOf(carried, place, head);
-    if (ask === "row") return weights.subarray(position * cols, (position + 1) * cols);
-    return Float32Array.from({ length: rows }, (_, query) => weights[query * cols + position]!);
-  };
-  const lines = wanted.heads.map(line);
-  const found = new Float32Array(lines.reduce((sum, one) => sum + one.length, 0));
-  lines.forEach((one, index) => found.set(one, index * one.length));
-  return found;
+  const maps = wanted.heads.map((head) => mapOf(carried, place, head));
+  const positions = side === "query" ? cols : rows;
+  const at = (position: number): [query: number, key: number] => (side === "query" ? [index, position] : [position, index]);
+  const weights = new Float32Array(maps.length * positions);
+  const seen = decodeInts(carried.seen, "carried.seen", 1).values.subarray(place * rows * 2, (place + 1) * rows * 2);
+  const visible = new Uint8Array(positions);
+  for (let position = 0; position < positions; position++) {
+    const [query, key] = at(position);
+    maps.forEach((map, head) => (weights[head * positions + position] = map[query * cols + key]!));
+    visible[position] = Number(key >= seen[query * 2]! && key < seen[query * 2 + 1]!);
+  }
+  const largest = new Float32Array((maps.length + 1) * 2);
+  [...maps, together(maps, "mean")].forEach((map, row) =>
+    map.forEach((weight, cell) => {
+      if (weight > largest[row * 2]!) largest[row * 2] = weight;
+      if (cell % cols !== 0 && weight > largest[row * 2 + 1]!) largest[row * 2 + 1] = weight;
+    }),
+  );
+  return { weights, visible, largest };
 }

@@ -1,6 +1,6 @@
 /** An image, the grid of its patches, and what a position attends to there: decoded, and pure functions over it. */
 
-import { joined } from "./attention-text";
+import { joined } from "./attention-text-picture";
 import { type View, type WireArray, type WireToken, decodeBytes, decodeFloats, decodeInts } from "./shared";
 
 export interface PicturesView extends View {

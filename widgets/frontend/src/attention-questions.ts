@@ -17,23 +17,16 @@ interface Waiting {
 export class Questions {
   #number = 0;
   readonly #model: PanelModel<State>;
-  readonly #here: (ask: string, content: object) => Float32Array | null;
   readonly #waiting = new Map<string, Waiting>();
 
-  /** @param here answers in a saved page, which has nobody to ask; `null` for what the page does not carry */
-  constructor(model: PanelModel<State>, here: (ask: string, content: object) => Float32Array | null = () => null) {
+  constructor(model: PanelModel<State>) {
     this.#model = model;
-    this.#here = here;
     model.onMessage((message, buffers) => this.#receive(message, buffers));
   }
 
   /** Asks; `take` gets the answer unless something newer of this kind is asked first. */
   ask(ask: string, content: object, take: Waiting["take"], fail: Waiting["fail"] = () => undefined): void {
-    if (this.#model.saved) {
-      const values = this.#here(ask, content);
-      if (values !== null) take({ arrays: { weights: { values, shape: [values.length] } }, facts: {} });
-      return;
-    }
+    if (this.#model.saved) return; // a page has nobody to ask
     const number = ++this.#number;
     this.#waiting.set(ask, { number, take, fail });
     this.#model.send({ type: ask, number, ...content });

@@ -2,7 +2,7 @@
 
 import { useComputed, useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
-import { carriedLine, carriedMatrix } from "./attention-carried";
+import { carriedMatrix } from "./attention-carried";
 import { Questions } from "./attention-questions";
 import { type Region, blockFor, blocksOf, isWhole, whole, within } from "./attention-region";
 import {
@@ -41,9 +41,6 @@ export interface Attention {
   /** The part that is looked at. */
   region: Region;
   look: (region: Region) => void;
-  /** What the weights are of, for questions. */
-  asked: Asked | null;
-  questions: Questions;
 }
 
 interface Shown {
@@ -68,16 +65,7 @@ export function useAttention(): Attention {
   const selection = model.trait("selection");
   const matrix = model.trait("matrix");
   const carried = model.trait("carried");
-  const { questions, tiles } = useMemo(() => {
-    const questions = new Questions(model, (ask, content) => {
-      const { picture } = found.peek();
-      const { layer, heads, position } = content as { layer: number; heads: number[]; position: number };
-      if (picture === null || ask === "part") return null;
-      const { stack, kind } = picture;
-      return carriedLine(carried.peek(), { stack, kind, layer, heads }, ask, position);
-    });
-    return { questions, tiles: new Tiles(questions) };
-  }, [model]);
+  const tiles = useMemo(() => new Tiles(new Questions(model)), [model]);
   const looked = useSignal<Looked | null>(null);
   // Apart from the chosen cell, so that choosing one does not decode the map again.
   const wanted = useComputed(() => {
@@ -140,8 +128,6 @@ export function useAttention(): Attention {
     selection: selection.value ?? {},
     region: region.value,
     look,
-    asked: asked.value,
-    questions,
   };
 }
 

@@ -6,8 +6,6 @@ import type { Mode, Picture, Selection, State } from "./attention-state";
 import { attentionWords, useModel, useWords } from "./shared";
 
 export const MODES: readonly Mode[] = ["matrix", "text", "heads", "lines", "neuron", "depth", "difference", "pictures"];
-// What the panel draws itself; the others are widgets of their own.
-export const OWN: readonly Mode[] = ["matrix", "text"];
 const STEP = 1.5;
 
 export interface ToolbarProps {
@@ -67,9 +65,9 @@ export function AttentionToolbar(props: ToolbarProps): JSX.Element {
           options={Array.from({ length: picture.images }, (_, image) => [String(image), words.image(image)])}
         />
       )}
-      {several && (OWN.includes(mode) || mode === "pictures") && choice("combine", words.together, words.combines, "mean")}
+      {several && ["matrix", "text", "pictures"].includes(mode) && choice("combine", words.together, words.combines, "mean")}
       {choice("scale", words.scale, words.scales, "linear")}
-      {OWN.includes(mode) && choice("reach", words.reach, words.reaches, "one")}
+      {["matrix", "text"].includes(mode) && choice("reach", words.reach, words.reaches, "one")}
       {mode === "text" && choice("direction", words.direction, words.directions, "attends")}
       {mode === "matrix" && <Zoom {...{ region, full }} onLook={props.onLook} />}
     </div>

@@ -27,8 +27,7 @@ import {
   unevenRows,
 } from "./attention-state";
 import { AttentionTable } from "./attention-table";
-import { AttentionText } from "./attention-text";
-import { AttentionToolbar, MODES, OWN } from "./attention-toolbar";
+import { AttentionToolbar, MODES } from "./attention-toolbar";
 import { AttentionWeights } from "./attention-weights";
 import { AttentionWritten } from "./attention-written";
 import {
@@ -169,15 +168,8 @@ function AttentionPanel(): JSX.Element {
               onSelect={select}
             />
             <AttentionWritten />
-            {!OWN.includes(mode) ? (
+            {mode !== "matrix" ? (
               <Inner mode={mode} />
-            ) : mode === "text" && attention.asked !== null ? (
-              <AttentionText
-                {...{ picture, rows, coloring, hideSink, selection }}
-                asked={attention.asked}
-                questions={attention.questions}
-                onSelect={select}
-              />
             ) : (
               <>
                 <div class="explorer-large">

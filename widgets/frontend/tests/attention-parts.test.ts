@@ -3,11 +3,10 @@ import { entriesOf, entryOf, limitOf, weightText } from "../src/attention-colors
 import { Kept, Questions } from "../src/attention-questions";
 import { blockFor, blocksOf, isWhole, panned, showing, whole, zoomed } from "../src/attention-region";
 import { type HeadMap, hiddenBy, visibleKeys } from "../src/attention-state";
-import { findTokens, joined } from "../src/attention-text";
 import { type Asked, Tiles } from "../src/attention-tiles";
 import type { PanelModel } from "../src/shared";
 import type { State } from "../src/attention-state";
-import { FakeModel, token, tokensOf, wired } from "./fake-model";
+import { FakeModel, wired } from "./fake-model";
 
 /** What the panel's model does with messages. */
 function messages(): { host: FakeModel; questions: Questions } {
@@ -200,25 +199,5 @@ describe("what a row sees", () => {
     const seen = Int32Array.from([0, 1, 0, 2, 1, 3, 2, 4]);
     const rows = { first: new Float32Array(4), rest: new Float32Array(4), seen, sinks: false, notNumbers: 0 };
     expect([...visibleKeys(rows, [0, 2], 4)]).toEqual([0, 2, 1, 4]);
-  });
-});
-
-describe("the text", () => {
-  it("is found across tokens, whatever their case", () => {
-    const tokens = tokensOf("The", " cat", " sat", " on the", " mat");
-    expect(findTokens(tokens, "CAT S")).toEqual([[1, 2]]);
-    expect(findTokens(tokens, "the")).toEqual([[0], [3]]);
-    expect(findTokens(tokens, "")).toEqual([]);
-  });
-
-  it("is found in characters of several pieces", () => {
-    const pieces = [1, 2, 3].map((part) => token("猫", { part, parts: 3 }));
-    expect(findTokens([token("a"), ...pieces, token("b")], "猫").flat()).toContain(1);
-  });
-
-  it("is coloured by several heads' mean or largest weight", () => {
-    const weights = Float32Array.from([0.5, 0, 0.25, 1]);
-    expect([...joined(weights, 2, false)]).toEqual([0.375, 0.5]);
-    expect([...joined(weights, 2, true)]).toEqual([0.5, 1]);
   });
 });

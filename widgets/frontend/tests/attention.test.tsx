@@ -410,37 +410,6 @@ describe("zooming", () => {
 });
 
 describe("the text", () => {
-  it("asks for the exact row of a token, and for the column where it is attended to", async () => {
-    const model = await mount({ ...state(), mode: "text" });
-    expect(model.sent).toMatchObject([{ type: "row", picture: 1, layer: 1, heads: [2], position: 2 }]);
-    const { data, ...shape } = wired(new Float32Array([0.25, 0.5, 0.125]), [1, 3]);
-    model.message({ answer: "row", number: 1, arrays: { weights: shape } }, [data]);
-    await settled();
-    const chip = (index: number): HTMLElement => el.querySelector(`[data-index="${index}"]`) as HTMLElement;
-    expect(chip(1).getAttribute("aria-label")).toContain("0.500");
-    expect(chip(1).style.background).not.toBe(chip(2).style.background);
-    chip(1).click();
-    expect(model.state["selection"]).toMatchObject({ query: 1, key: null });
-    await settled();
-    expect(model.sent[1]).toMatchObject({ type: "row", position: 1 });
-    model.arrive("direction", "attended");
-    await settled();
-    expect(model.sent[2]).toMatchObject({ type: "column", position: 1 });
-    expect(words()).toContain("“ Mary” is attended to by");
-  });
-
-  it("finds with /, and draws nothing twice", async () => {
-    await mount({ ...state(), mode: "text" });
-    expect(el.querySelectorAll(".explorer-strip").length).toBe(1);
-    press(el.querySelector(".explorer-text-view") as HTMLElement, "/");
-    const field = document.activeElement as HTMLInputElement;
-    field.value = "mary";
-    field.dispatchEvent(new Event("input", { bubbles: true }));
-    await settled();
-    expect(words()).toContain("1 / 1");
-    expect(el.querySelectorAll(".explorer-text-view .is-selected").length).toBe(1);
-  });
-
   it("is a view that arrows choose", async () => {
     const model = await mount(state());
     press(el.querySelector("[role=radiogroup]") as HTMLElement, "ArrowRight");

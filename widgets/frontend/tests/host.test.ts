@@ -1,6 +1,6 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { type Wanted, carriedLine, carriedMatrix } from "../src/attention-carried";
+import { type Wanted, carriedMatrix, carriedSide } from "../src/attention-carried";
 import { type PageModel, hostOf, inflated, modelsOf } from "../src/host";
 import type { WireArray } from "../src/shared";
 
@@ -125,10 +125,14 @@ describe("the heads that a page carries", () => {
     expect(weights(carriedMatrix(whole, { ...one, heads: [0] }))).toEqual([1, 0.2, 0, 1]);
   });
 
-  it("give single rows and columns", () => {
-    expect([...carriedLine(carried, one, "row", 2)!].map((weight) => Math.round(weight * 10) / 10)).toEqual([0.2, 0, 0.4]);
-    expect([...carriedLine(carried, one, "column", 1)!].map((weight) => Math.round(weight * 10) / 10)).toEqual([0, 0.3, 0]);
-    expect(carriedLine({ ...carried, block: 2 }, one, "row", 2)).toBeNull();
+  it("give what one position attends to, and what attends to one", () => {
+    const tenths = (values: ArrayLike<number>): number[] => Array.from(values, (value) => Math.round(value * 10) / 10);
+    const row = carriedSide(carried, one, "query", 1)!;
+    expect([tenths(row.weights), [...row.visible]]).toEqual([[0.1, 0.3, 0], [1, 1, 0]]);
+    expect(tenths(row.largest)).toEqual([0.5, 0.4, 0.5, 0.4]);
+    const column = carriedSide(carried, { ...one, heads: [0, 1] }, "key", 1)!;
+    expect([tenths(column.weights), [...column.visible]]).toEqual([[0, 0, 0, 0, 0.3, 0], [0, 1, 1]]);
+    expect(carriedSide({ ...carried, block: 2 }, one, "query", 2)).toBeNull();
   });
 
   it("are none of another layer, head or attention, of no page, or of what blocks cannot tell", () => {

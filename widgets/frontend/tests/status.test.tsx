@@ -82,6 +82,34 @@ it("lets work of unknown length be stopped once it has taken a second", async ()
   expect(buttons()).toEqual([]);
 });
 
+it("says nothing of an answer that comes at once, and neither does it change the page", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const model = new FakeModel({ ...common({ status: live }) });
+  mountPanel(() => <Panel name="bare" title="Test" tokens={[]} ready children="picture" />).render({
+    model,
+    el,
+    signal: view.signal,
+  });
+  await vi.advanceTimersByTimeAsync(0);
+  const changes: MutationRecord[] = [];
+  const watch = new MutationObserver((found) => changes.push(...found));
+  watch.observe(el, { subtree: true, childList: true, characterData: true, attributes: true });
+  model.arrive("status", { ...live, state: "working", ms: null });
+  await vi.advanceTimersByTimeAsync(100);
+  model.arrive("status", { ...live, state: "working", ms: null, request: 2 });
+  await vi.advanceTimersByTimeAsync(40);
+  expect(status()).toBe("live · 61 ms");
+  expect(changes).toEqual([]);
+  await vi.advanceTimersByTimeAsync(300);
+  expect(status()).toBe("working");
+  model.arrive("status", { ...live, request: 2, ms: 190 });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(status()).toBe("live · 190 ms");
+  model.arrive("status", { ...live, state: "error", error: { message: "no", detail: "" }, request: 3 });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(status()).toBe("error");
+});
+
 it("says that it waits for a cell only where one runs and the kernel has not answered for a second", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const Bare = () => (

@@ -43,7 +43,7 @@ export { Slot, type SlotProps } from "./slot";
 export { StatusLine, StatusWords, duration } from "./status";
 export { EchoRule, wellFormed } from "./text";
 export { type Theme, isDark, surfaceBehind, watchTheme } from "./theme";
-export { TokenStrip, type TokenStripProps, roleName } from "./tokens";
+export { ChipView, type ChipProps, Role, TokenStrip, type TokenStripProps, readsLeftwards, roleName } from "./tokens";
 export { Tooltip, TooltipControl } from "./tooltip";
 export {
   type Area,
@@ -63,6 +63,7 @@ export {
   picturesWords,
   samplingWords,
   sharedWords,
+  textWords,
   tokenWords,
   useWords,
   wordsOf,

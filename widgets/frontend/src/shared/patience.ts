@@ -1,4 +1,4 @@
-/** What a reader should hear of when it takes longer than a second. */
+/** What a reader should hear of only when it takes long. */
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
@@ -7,17 +7,17 @@ import type { CommonState } from "./wire";
 
 const PATIENCE_MS = 1000;
 
-/** Whether something has been so for longer than a second. */
-export function useLong(now: boolean): boolean {
+/** Whether something has been so for longer than `ms`, a second by default. */
+export function useLong(now: boolean, ms = PATIENCE_MS): boolean {
   const long = useSignal(false);
   useEffect(() => {
     if (!now) return;
-    const timer = setTimeout(() => (long.value = true), PATIENCE_MS);
+    const timer = setTimeout(() => (long.value = true), ms);
     return () => {
       clearTimeout(timer);
       long.value = false;
     };
-  }, [now, long]);
+  }, [now, ms, long]);
   return now && long.value;
 }
 

@@ -1,6 +1,7 @@
 /** What is true now, in words and as a thin line. */
 
 import type { JSX } from "preact";
+import { useRef } from "preact/hooks";
 import { useLong, useUnanswered } from "./patience";
 import { useModel } from "./scope";
 import type { CommonState, Status } from "./wire";
@@ -13,9 +14,18 @@ export function duration(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
 }
 
-/** The status; whoever asks is drawn anew with each, so only what shows it should. */
+/** An answer that comes sooner is simply there: words that flash at every letter are noise, and painting them costs
+ * the pass that they tell of its processors. */
+const SUDDEN_MS = 150;
+
+/** The status as it is told; whoever asks is drawn anew with each, so only what shows it should. */
 function useStatus(): Partial<Status> {
-  return useModel<CommonState>().trait("status").value ?? {};
+  const status = useModel<CommonState>().trait("status").value ?? {};
+  const told = useRef(status);
+  const sudden = status.state === "working" && typeof status.progress !== "number" && !status.note;
+  const long = useLong(sudden, SUDDEN_MS);
+  if (!sudden || long || told.current.state !== "live") told.current = status;
+  return told.current;
 }
 
 /** A function that words a status in the language of now. */

@@ -21,8 +21,8 @@ export interface TokenStripProps {
   selected?: readonly number[] | undefined;
   /** Whether these are the positions of the prompt, which light up in all panels at once. */
   linked?: boolean | undefined;
-  /** Whether all tokens are there from the beginning, however many. */
-  whole?: boolean | undefined;
+  /** Tokens that something was found in. */
+  found?: readonly number[] | undefined;
   /** Called with the token under the pointer or the keyboard's focus, and with `null` when it is left. */
   onHover?: ((index: number | null) => void) | undefined;
   /** Called on click, Enter and Space. Without it the row can be walked, and nothing can be chosen. */
@@ -46,7 +46,7 @@ function indexOf(event: Event): number | null {
 }
 
 /** Whether the first letter that has a direction belongs to a script that is written from right to left. */
-function readsLeftwards(tokens: readonly WireToken[]): boolean {
+export function readsLeftwards(tokens: readonly WireToken[]): boolean {
   for (const { text, kind } of tokens) {
     const letter = kind === "text" ? /\p{L}/u.exec(text) : null;
     if (letter) return /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/u.test(letter[0]);
@@ -66,7 +66,7 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
   const focused = useSignal(0);
   const unfolded = useSignal(false);
   const all = useMemo(() => chips(tokens), [tokens]);
-  const shown = unfolded.value || props.whole ? all : all.slice(0, SHOWN_AT_FIRST);
+  const shown = unfolded.value ? all : all.slice(0, SHOWN_AT_FIRST);
   const last = (shown[shown.length - 1]?.indices ?? [0]).slice(-1)[0] ?? 0;
   const entry = Math.min(focused.value, last);
 
@@ -156,7 +156,7 @@ export function roleName(role: string | undefined, { roles }: Pick<Words<typeof 
 }
 
 /** Who begins to speak at a token of a conversation. */
-function Role({ of: token, after }: { of: WireToken | undefined; after: WireToken | undefined }): JSX.Element | null {
+export function Role({ of: token, after }: { of: WireToken | undefined; after: WireToken | undefined }): JSX.Element | null {
   const words = useWords(sharedWords);
   if (!token?.role || token.role === "template" || token.role === after?.role) return null;
   return <span class="explorer-role">{roleName(token.role, words)}</span>;
@@ -177,9 +177,9 @@ function Facts({ tokens, index }: { tokens: readonly WireToken[]; index: number 
   );
 }
 
-interface ChipProps {
+export interface ChipProps {
   chip: Chip;
-  strip: TokenStripProps;
+  strip: Omit<TokenStripProps, "label">;
   words: Words<typeof sharedWords>;
   /** The position that is looked at in any panel. */
   hovered: number | null;
@@ -187,17 +187,20 @@ interface ChipProps {
   entry: number | null;
 }
 
+const marksOf = ({ active, selected, found }: ChipProps["strip"], index: number): string =>
+  `${index === active ? " is-active" : ""}${selected?.includes(index) ? " is-selected" : ""}${found?.includes(index) ? " is-found" : ""}`;
+
 /** What of the strip a chip shows; equal strings need no new drawing. */
 function looks({ chip, strip, words, hovered, entry }: ChipProps): string {
   const parts = chip.indices.map((index) => {
     const swatch = strip.colorOf?.(index);
-    const marks = `${index === strip.active}${index === hovered}${strip.selected?.includes(index) ?? false}${strip.describe?.(index) ?? ""}`;
+    const marks = `${marksOf(strip, index)}${index === hovered}${strip.describe?.(index) ?? ""}`;
     return `${swatch?.background ?? ""}${swatch?.ink ?? ""}${swatch?.sign}${marks}${strip.tokens[index]?.id}`;
   });
   return `${words.language}|${chip.text}|${chip.kind}|${entry}|${strip.onClick !== undefined}|${parts.join("|")}`;
 }
 
-class ChipView extends Component<ChipProps> {
+export class ChipView extends Component<ChipProps> {
   // Kept from the last drawing: the functions in the old properties may answer differently by now.
   #drawn = "";
 
@@ -213,7 +216,7 @@ class ChipView extends Component<ChipProps> {
       const swatch = strip.colorOf?.(index);
       const token = strip.tokens[index];
       const selected = strip.selected?.includes(index) ?? false;
-      const marks = `${index === strip.active ? " is-active" : ""}${selected ? " is-selected" : ""}${index === hovered ? " is-hovered" : ""}`;
+      const marks = `${marksOf(strip, index)}${index === hovered ? " is-hovered" : ""}`;
       const name = [words.token(index), token ? tokenName(token) : "", strip.describe?.(index) ?? ""];
       return (
         <span

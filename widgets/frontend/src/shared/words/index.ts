@@ -27,6 +27,7 @@ export const samplingWords = { en: en.sampling, zh: zh.sampling };
 export const attributionWords = { en: en.attribution, zh: zh.attribution };
 export const attentionWords = { en: en.attention, zh: zh.attention };
 export const linesWords = { en: en.lines, zh: zh.lines };
+export const textWords = { en: en.text, zh: zh.text };
 export const measureNames = { en: en.measureNames, zh: zh.measureNames };
 export const measuresWords = { en: en.measures, zh: zh.measures };
 export const neuronWords = { en: en.neuron, zh: zh.neuron };
