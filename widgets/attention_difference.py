@@ -166,8 +166,8 @@ class DifferenceView(AttentionView):
         model = source if isinstance(source, Model) else source.model_for("passes")
         asked = (model, tuple(tokens.ids), tokens.text, edits, state_of(model.hf))
         if self._known is None or self._known[0] != asked:
-            run = model.trace(tokens, edits=edits) if source is model else source.ran(tokens, edits)
-            self._known = (asked, run)
+            run = source.trace if isinstance(source, Model) else source.ran
+            self._known = (asked, run(tokens, edits=edits))
         return self._known[1]
 
 

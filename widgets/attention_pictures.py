@@ -45,8 +45,9 @@ class PicturesView(AttentionView):
             raise Refused(Note("no_picture", sentence, model=name))
         stack, layer, _, _ = self._heads(trace)
         grids = trace.patch_grids()
-        apart = self.keeper is None or trace is not self.keeper.read()  # then the others are not in it
-        image = 0 if apart else self.keeper.image
+        chosen_image = 0 if self.keeper is None else self.keeper.image
+        # Where the stack read each apart, the trace is of the chosen one alone.
+        image = chosen_image if self.keeper is not None and trace is self.keeper.read() else 0
         check_image(image, len(grids))
         grid = grids[image]
         vision = reads_images(trace, stack)
@@ -66,7 +67,7 @@ class PicturesView(AttentionView):
                 "notes": [],
                 "layer": layer,
                 "heads": heads,
-                "image": image if self.keeper is None else self.keeper.image,
+                "image": chosen_image,
                 "vision": vision,
                 "picture": wire.array(shown.pixels),
                 "true_colors": shown.true_colors,
