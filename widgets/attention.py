@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 import traitlets
 
 from explorer import Patch, Refused, Trace, control
@@ -20,14 +18,15 @@ from widgets import attention_parts
 from widgets.attention_depth import DepthView
 from widgets.attention_difference import DifferenceView, checked_other
 from widgets.attention_lines import LinesView
-from widgets.attention_matrix import answered, whole_map
+from widgets.attention_matrix import whole_map
 from widgets.attention_measures import MeasuresView
 from widgets.attention_neuron import NeuronView
 from widgets.attention_order import OrderedHeads
-from widgets.attention_overview import all_heads_seen, choices, fitting
+from widgets.attention_overview import all_heads_seen, choices, fitting, images_of
 from widgets.attention_page import all_heads
 from widgets.attention_patch import patch_of_pinned
 from widgets.attention_pictures import PicturesView
+from widgets.attention_print import all_heads_drawing, head_drawing, head_table
 from widgets.attention_text import TextView
 from widgets.attention_view import AttentionView, no_attention, prompt_of
 from widgets.connection import asset, checked, guarded
@@ -39,12 +38,11 @@ from widgets.written import Written
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
     from widgets.paper import Paper
 
 _READING = Note("reading_heads", "reading attention")
-# On paper cells may be smaller.
-_PRINTED_CELLS = 512
 # The views that are widgets of their own, sent when they are chosen.
 VIEWS: dict[str, type[AttentionView]] = {
     "text": TextView,
@@ -91,7 +89,6 @@ class AttentionPanel(OrderedHeads):
     _esm = asset("attention.js")
     _css = asset("attention.css")
 
-    _pictures = ("head", "heads")
     shows_written = True
 
     matrix = traitlets.Dict().tag(sync=True)
@@ -277,7 +274,7 @@ class AttentionPanel(OrderedHeads):
         if (name, chosen.kind) not in found:
             recorded(trace, chosen.stack, chosen.kind)  # says why not
         stack = chosen_stack(name, trace.anatomy)
-        images = _images(trace)
+        images = images_of(trace)
         check_image(self.image, images or 1)
         whole, trace = trace, self.of_image(trace)
         control.report(0.0, _READING)
@@ -285,8 +282,8 @@ class AttentionPanel(OrderedHeads):
         self._trace, self._pictured = trace, (number, name, chosen.kind)
         prompt = prompt_of(trace, stack)
         view = {"request": number, **all_heads_seen(trace, stack, chosen.kind, seen, prompt, self._notes(prompt))}
-        view["choices"] = [{"stack": other, "kind": sort} for other, sort in found]
         view |= {"images": images, "apart": trace is not whole}
+        view["choices"] = [{"stack": other, "kind": sort} for other, sort in found]
         chosen = fitting(chosen, seen, view["queries"], view["keys"])
         if chosen != self.selection:
             with self.exploration.adjusting():
@@ -295,46 +292,25 @@ class AttentionPanel(OrderedHeads):
         self._publish_matrix()
         self._put_in_order()
 
-    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
-        from widgets import drawings
+    @property
+    def _pictures(self) -> tuple[str, ...]:  # type: ignore[override]  # where others have an attribute
+        """What is on the screen, the chosen heads' map, and all heads."""
+        return (*(name for view in self.panels for name in view._pictures), "head", "heads")
 
-        if what == "heads":
-            view = self.view
-            grid = np.frombuffer(view["grid"]["data"], np.uint8).reshape(view["grid"]["shape"]) / 255
-            for head in view["not_numbers"]:
-                grid[tuple(head)] = np.nan
-            left_out = "Heads with weights that are not numbers are left empty" if view["not_numbers"] else ""
-            return drawings.all_heads(width, grid, "Attention of all heads"), left_out
-        layer, heads, where = self._chosen_rows()
-        queries, keys = range(where.queries), range(where.keys)
-        block = max(1, -(-max(where.queries, where.keys) // _PRINTED_CELLS))
-        largest = self.combine == "max"
-        weights = attention_parts.part(where, heads, queries, keys, block, largest=largest).weights
-        note = f"Each cell is the largest of {block} x {block} weights" if block > 1 else ""
-        rows, columns = (texts[::block] for texts in self._texts())
-        named = f"head {heads[0]}" if len(heads) == 1 else f"{self.combine} of heads {', '.join(map(str, heads))}"
-        title = f"Layer {layer}, {named}: rows attend to columns"
-        return drawings.head_map(width, weights.numpy(), rows, columns, title), note
+    def _other_pictures(self) -> str:
+        others = ", ".join(map(repr, VIEWS))
+        return f"; a view is drawn while it is shown, where panel.mode is one of {others}"
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        for view in self.panels:
+            if what in view._pictures:
+                return view._drawing(what, width)
+        return head_drawing(self, width) if what == "head" else all_heads_drawing(self, width)
 
     def _table(self) -> pd.DataFrame:
-        import pandas as pd
-
-        layer, heads, where = self._chosen_rows()
-        weights = where.weights(heads, range(where.queries)).float().cpu()
-        rows, columns = (np.array(texts, dtype=object) for texts in self._texts())
-        head, query, key = (index.numpy() for index in torch.meshgrid(*map(torch.arange, weights.shape), indexing="ij"))
-        query, key = query.ravel(), key.ravel()
-        return pd.DataFrame(
-            {
-                "layer": layer,
-                "head": np.array(heads)[head.ravel()],
-                "query": query,
-                "query_token": rows[query],
-                "key": key,
-                "key_token": columns[key],
-                "weight": weights.reshape(-1).numpy(),
-            }
-        )
+        for view in self.panels:
+            return view._table()
+        return head_table(self)
 
     def _chosen_rows(self) -> tuple[int, list[int], AttentionRows]:
         """The layer and heads that are shown large, and their weights."""
@@ -408,19 +384,13 @@ class AttentionPanel(OrderedHeads):
 
     def _answer(self, content: dict[str, Any]) -> None:
         trace, (number, name, kind) = self._trace, self._pictured
-        # Of a picture that is shown no more the browser does not wait for an answer: it asks again for the new one.
-        if trace is not None and content.get("picture") == number:
-            self.send(*answered(trace, name, kind, content))
+        if trace is None or content.get("picture") != number:
+            return  # of a picture that is shown no more; the browser asks again for the new one
 
+        def read() -> Tensor:
+            layer = content.get("layer")
+            where = trace.attention(layer, stack=name, kind=kind)  # type: ignore[arg-type]  # checked there
+            heads = checked_indices("heads", content.get("heads"), where.heads)
+            return attention_parts.asked(where, heads, content)
 
-def _images(trace: Trace) -> int:
-    """How many images a pass read."""
-    if "pixel_values" not in trace.given:
-        return 0
-    with suppress(Refused):  # how they are arranged is not known
-        return len(trace.patch_grids())
-    count = 1
-    for stack in trace.anatomy.stacks:
-        with suppress(Refused):  # nothing of it was recorded
-            count = max(count, images_apart(trace, stack))
-    return count
+        attention_parts.answer(self, "part", content, read)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import traitlets
@@ -15,10 +15,15 @@ from explorer.attention_flow import attention_flow, attention_rollout
 from explorer.attention_rows import AttentionRows
 from explorer.control import controlled
 from explorer.norm_weighted import norm_weighted
-from widgets.attention_cells import cells, check_size
-from widgets.attention_view import AttentionView
+from widgets import wire
+from widgets.attention_cells import MappedView, check_size, furthest, together, without_first
 from widgets.connection import asset, guarded
 from widgets.worker import Job
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from widgets.paper import Paper
 
 # Which fields of the selection each measure depends on.
 _CHOSEN_BY = {
@@ -28,25 +33,27 @@ _CHOSEN_BY = {
 }
 
 
-class DepthView(AttentionView):
+class DepthView(MappedView):
     """A map of what positions draw from tokens, by one of three measures.
 
     Attributes:
         measure: "rollout" or "flow" (Abnar and Zuidema 2020), from the input to the chosen layer, over all heads; or
             "norm", the length of weight x value x output projection of the chosen heads (Kobayashi et al. 2020), of
-            several heads the mean.
+            several heads what `combine` says: the mean of the lengths, or the largest.
         every: whether flow is computed for every row, and not for the chosen query's alone (the last token's, where
             none is chosen). It takes seconds a row, in the background.
         reach: what the strongest colour means: the largest of the "map", of each "row", or of the "rest" without the
             first token.
 
     Warning:
-        Rollout and norms up to 4096 tokens, flow up to 64. From 257 tokens on a cell is the largest of a block.
+        Rollout and norms up to 4096 tokens, flow up to 64. From 257 tokens on a cell is the largest of a block, and
+        finer cells follow the zoom while there is a kernel.
     """
 
     _esm = asset("attention-depth.js")
     _css = asset("attention-depth.css")
     _making = ("picture", "flow")
+    _pictures = ("depth",)
     _kept = ("measure", "every", "reach")
 
     measure = traitlets.Enum(tuple(_CHOSEN_BY), default_value="rollout").tag(sync=True)
@@ -93,10 +100,11 @@ class DepthView(AttentionView):
             "layer": layer,
             "layers": len(stack.layers),
             "heads": heads if self.measure == "norm" else [],
+            "combine": self.combine,
         }
         if self.measure == "norm":
-            kind = self.selection.kind
-            moved = norm_weighted(trace, layer, heads=heads, stack=stack.name, kind=kind)[0].mean(dim=0).cpu()
+            each = norm_weighted(trace, layer, heads=heads, stack=stack.name, kind=self.selection.kind)[0]
+            moved = together(each, self.combine).cpu()
             self._show(facts, trace, stack, moved[: where.queries, : where.keys], where.seen())
             return
         seen = _reaches(trace, stack, layer)
@@ -131,7 +139,31 @@ class DepthView(AttentionView):
 
     def _show(self, facts: dict[str, Any], trace: Trace, stack: Stack, values: Tensor, seen: Tensor) -> None:
         asking, asked = self._sides(trace, stack)
-        self._publish(view={**facts, "query_tokens": asking, "key_tokens": asked, **cells(values, seen)})
+        planes = values[None].float()
+        found = self._cells(facts["request"], planes, seen)
+        block = found["block"]
+        self._publish(
+            view={
+                **facts,
+                "query_tokens": asking,
+                "key_tokens": asked,
+                **found,
+                # What colours need of all rows, in cells of any size: the largest of each, and the first cells without
+                # the first token.
+                "largest": wire.array(planes[0].nan_to_num(nan=-math.inf).amax(dim=1)),
+                "rest": wire.array(furthest(without_first(planes[..., :block], block), block)[0, :, 0]),
+            }
+        )
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets import attention_maps_print
+
+        return attention_maps_print.depth_drawing(self, width)
+
+    def _table(self) -> pd.DataFrame:
+        from widgets import attention_maps_print
+
+        return attention_maps_print.depth_table(self)
 
 
 class _Share:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import traitlets
@@ -16,14 +17,19 @@ from explorer.difference import attention_difference
 from explorer.note import Note
 from explorer.prompt_alignment import Aligned
 from explorer.reuse import state_of
+from explorer.sites import checked_indices
 from explorer.tokens import well_formed
-from widgets.attention_cells import cells, check_size
-from widgets.attention_view import AttentionView
+from widgets.attention_cells import MappedView, check_size, together
 from widgets.connection import asset, guarded
 from widgets.exploration import Exploration
 from widgets.pictured import Pictured
 from widgets.source import Source
 from widgets.worker import Job
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from widgets.paper import Paper
 
 _HOW = {"only first": "only_before", "only second": "only_now"}
 _OTHER_OF_IMAGE = (
@@ -32,10 +38,11 @@ _OTHER_OF_IMAGE = (
 REFERENCES = ("edits", "prompt", "pinned", "other")
 
 
-class DifferenceView(AttentionView):
+class DifferenceView(MappedView):
     """The chosen heads' weights now minus those of a reference, over the positions that stand for the same.
 
-    Positions are aligned by tokens, then by characters (`explorer.prompt_alignment`). Several heads become their mean.
+    Positions are aligned by tokens, then by characters (`explorer.prompt_alignment`). Several heads become one on each
+    side first, their mean or their largest weight as `combine` says, and then one side is subtracted from the other.
 
     Attributes:
         reference: what is subtracted: the same prompt without the "edits"; another "prompt", under the same edits; the
@@ -49,6 +56,7 @@ class DifferenceView(AttentionView):
     _css = asset("attention-difference.css")
 
     _kept = ("reference", "other_prompt")
+    _pictures = ("difference",)
 
     reference = traitlets.Enum(REFERENCES, default_value="edits").tag(sync=True)
     other_prompt = traitlets.Unicode("").tag(sync=True)
@@ -77,6 +85,10 @@ class DifferenceView(AttentionView):
     @guarded
     def _other_set(self, change: Any) -> None:
         other = change["new"]
+        if isinstance(other, Model):  # once it was closed, nothing of its passes is held back
+            forget = weakref.WeakMethod(self._forget)
+            gone = weakref.finalize(other.hf, lambda: (handle := forget()) is not None and handle())
+            gone.atexit = False
         model = other.model if isinstance(other, Trace) else other
         self._publish(other_name="" if model is None else model.name)
         if self._ready:
@@ -114,26 +126,51 @@ class DifferenceView(AttentionView):
             "reference": self.reference,
             "layer": layer,
             "heads": heads,
+            "combine": self.combine,
         }
-        before = self._reference_trace()
-        if before is None:
-            self._publish(view=facts)
-            return
-        before = self._of_image(before)
         kind = self.selection.kind
-        theirs = before.attention(layer, stack=stack.name, kind=kind)
+        try:
+            before = self._reference_trace()
+            if before is None:
+                self._publish(view=facts)
+                return
+            before = self._of_image(before)
+            theirs = before.attention(layer, stack=stack.name, kind=kind)
+            checked_indices("heads", heads, theirs.heads)
+        except Refused as error:
+            if self.reference != "other":
+                raise
+            raise Refused(f"{self.other_name} cannot be compared with: {error}") from error
         check_size(where.queries + theirs.queries, where.keys + theirs.keys)
         found = attention_difference(before, now, layer, heads, stack=stack.name, kind=kind)
-        first, second = found.first.mean(dim=0), found.second.mean(dim=0)
-        seen = _seen(found.queries, found.keys, theirs, where)
+        first, second = (together(side, self.combine) for side in (found.first, found.second))
+        change = second - first
+        # What one side alone has does not count as a difference, neither in colours nor as the largest of a block.
+        change[:, [not group.first or not group.second for group in found.keys]] = math.nan
         self._publish(
             view={
                 **facts,
                 "queries": _groups(found.queries),
                 "keys": _groups(found.keys),
-                **cells(found.values.mean(dim=0), seen, first=first, second=second),
+                "most": _most(change),
+                **self._cells(
+                    number,
+                    torch.stack([change, first, second]),
+                    _seen(found.queries, found.keys, theirs, where),
+                    ("data", "first", "second"),
+                ),
             }
         )
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets import attention_maps_print
+
+        return attention_maps_print.difference_drawing(self, width)
+
+    def _table(self) -> pd.DataFrame:
+        from widgets import attention_maps_print
+
+        return attention_maps_print.difference_table(self)
 
     def _reference_trace(self) -> Trace | None:
         """The pass that is compared with; None where there is none to make."""
@@ -165,10 +202,14 @@ class DifferenceView(AttentionView):
     def _traced(self, source: Model | Source, tokens: Any, edits: tuple[Any, ...]) -> Trace:
         model = source if isinstance(source, Model) else source.model_for("passes")
         asked = (model, tuple(tokens.ids), tokens.text, edits, state_of(model.hf))
-        if self._known is None or self._known[0] != asked:
-            run = source.trace if isinstance(source, Model) else source.ran
-            self._known = (asked, run(tokens, edits=edits))
-        return self._known[1]
+        known = self._known
+        if known is None or known[0] != asked:
+            ran = source.trace(tokens, edits=edits) if isinstance(source, Model) else source.ran(tokens, edits)
+            known = self._known = (asked, ran)
+        return known[1]
+
+    def _forget(self) -> None:
+        self._known = None
 
 
 def checked_other(value: Any) -> Model | Trace | None:
@@ -176,7 +217,10 @@ def checked_other(value: Any) -> Model | Trace | None:
 
     Raises:
         TypeError: it is something else.
+        Refused: it is a model that was closed.
     """
+    if isinstance(value, Model):
+        _ = value.hf
     if value is not None and not isinstance(value, Model | Trace):
         raise TypeError(f"other is a {type(value).__name__}; a model or a trace is needed, or None.")
     return value
@@ -185,6 +229,15 @@ def checked_other(value: Any) -> Model | Trace | None:
 def _likely(exploration: Exploration) -> str:
     """What there is to compare with."""
     return "edits" if exploration.edits else "pinned" if exploration.pinned is not None else "prompt"
+
+
+def _most(change: Tensor) -> dict[str, Any] | None:
+    """The largest difference, and between which groups it is; None where the sides have nothing in common."""
+    size = change.abs().nan_to_num(nan=-1.0)
+    if not size.numel() or float(size.max()) < 0:
+        return None
+    query, key = divmod(int(size.argmax()), size.shape[1])
+    return {"query": query, "key": key, "change": float(change[query, key])}
 
 
 def _groups(groups: Sequence[Aligned]) -> list[dict[str, Any]]:

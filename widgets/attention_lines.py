@@ -6,7 +6,7 @@ After Vig, "A Multiscale Visualization of Attention in the Transformer Model" (2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import traitlets
@@ -18,6 +18,11 @@ from widgets import attention_parts, wire
 from widgets.attention_view import AttentionView
 from widgets.connection import asset, checked, guarded
 from widgets.worker import Job
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from widgets.paper import Paper
 
 # More could neither be told apart nor sent at once; heads have as many colours and dashes.
 MOST_LINES = 40_000
@@ -40,6 +45,7 @@ class LinesView(AttentionView):
 
     _esm = asset("attention-lines.js")
     _css = asset("attention-lines.css")
+    _pictures = ("lines",)
 
     asked = traitlets.Dict().tag(sync=True)
     threshold = traitlets.Float(None, allow_none=True).tag(sync=True)
@@ -106,6 +112,16 @@ class LinesView(AttentionView):
             self._publish(asked={})
             return
         self._publish(asked={"request": number, "side": side, "index": index, "weights": wire.array(weights)})
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets import attention_lines_print
+
+        return attention_lines_print.drawing(self, width)
+
+    def _table(self) -> pd.DataFrame:
+        from widgets import attention_lines_print
+
+        return attention_lines_print.table(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,8 @@ from widgets.worker import Job
 if TYPE_CHECKING:
     import pandas as pd
 
+    from widgets.paper import Paper
+
 _LIKE = 10
 _LIKE_BY = ("weights", "measures")
 
@@ -42,6 +44,7 @@ class MeasuresView(Ordering, AttentionView):
     _css = asset("attention-measures.css")
     _chosen_by = ("stack", "kind")
     _making = ("picture", "probe")
+    _pictures = ("measures",)
 
     like = traitlets.Dict().tag(sync=True)
     alike = traitlets.Dict().tag(sync=True)
@@ -173,6 +176,11 @@ class MeasuresView(Ordering, AttentionView):
         heads = found[["layer", "head"]].to_numpy(np.int32)
         self._publish(alike={**like, "heads": wire.array(heads), "distances": wire.array(distances)})
         self._finished(job)
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets import attention_measures_print
+
+        return attention_measures_print.drawing(self, width)
 
     def _table(self) -> pd.DataFrame:
         if self._measured is None:

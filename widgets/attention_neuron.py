@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from explorer import Refused
 from widgets import wire
 from widgets.attention_view import AttentionView
 from widgets.connection import asset
 from widgets.worker import Job
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from widgets.paper import Paper
 
 
 class NeuronView(AttentionView):
@@ -19,6 +26,7 @@ class NeuronView(AttentionView):
     _esm = asset("attention-neuron.js")
     _css = asset("attention-neuron.css")
     _chosen_by = (*AttentionView._chosen_by, "query", "key")
+    _pictures = ("neuron",)
 
     def _draw(self, _job: Job, number: int) -> None:
         trace, chosen = self.read(), self.selection
@@ -53,3 +61,25 @@ class NeuronView(AttentionView):
                 "seen": bool(where.seen()[query, 0] <= key < where.seen()[query, 1]),
             }
         )
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets.attention_print import quoted
+        from widgets.drawings_views import product_bars
+        from widgets.paper import number
+
+        view = self.view
+        query, key, product = (wire.numbers(view[part]) for part in ("q", "k", "product"))
+        pair = f"{quoted(view['query_token']['text'])} attends to {quoted(view['key_token']['text'])}"
+        weight = f"weight {number(view['weight'], 4)}" if view["seen"] else "hidden by the model: weight 0"
+        title = f"Layer {view['layer']}, head {view['head']}: {pair}, {weight}"
+        note = f"The products sum to {number(float(product.sum()), 4)}. Each row has colours of its own range"
+        return product_bars(width, query, key, product, title), note
+
+    def _table(self) -> pd.DataFrame:
+        """One row for each dimension of the head."""
+        import pandas as pd
+
+        view = self.view
+        query, key, product = (wire.numbers(view[part]) for part in ("q", "k", "product"))
+        places = {"layer": view["layer"], "head": view["head"], "dimension": range(len(query))}
+        return pd.DataFrame({**places, "query": query, "key": key, "product": product})

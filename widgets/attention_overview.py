@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
-from explorer import Tokens, Trace
+from explorer import Refused, Tokens, Trace
 from explorer.anatomy import Layer, Stack
 from explorer.note import Note
+from explorer.one_image import images_apart
 from explorer.overview import Overview
 from explorer.sites import heads_of
 from widgets import wire
@@ -93,3 +95,16 @@ def fitting(chosen: Selection, seen: Overview, queries: int, keys: int) -> Selec
     if layer is not None and heads is not None:
         heads = tuple(head for head in heads if head < seen.heads[layer]) or (0,)
     return Selection(layer, heads, query, key, chosen.stack, chosen.kind)
+
+
+def images_of(trace: Trace) -> int:
+    """How many images a pass read."""
+    if "pixel_values" not in trace.given:
+        return 0
+    with contextlib.suppress(Refused):  # how they are arranged is not known
+        return len(trace.patch_grids())
+    count = 1
+    for stack in trace.anatomy.stacks:
+        with contextlib.suppress(Refused):  # nothing of it was recorded
+            count = max(count, images_apart(trace, stack))
+    return count

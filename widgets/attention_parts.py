@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch.nn.functional import max_pool2d
 from explorer import Refused
 from explorer.attention_rows import AttentionRows
 from explorer.control import checkpoint
+from widgets import wire
+from widgets.connection import Connected, described
 
 # Of what one message asks for: more could not be seen at once.
 _MOST_CELLS = 512 * 512
@@ -113,14 +115,36 @@ def asked(where: AttentionRows, heads: list[int], content: dict[str, Any]) -> Te
         Refused: the message asks for what there is not, or for more than can be seen.
         Cancelled: a newer request came.
     """
-    rows, columns = _run("rows", content, where.queries), _run("columns", content, where.keys)
+    rows, columns, block = asked_part(content, where.queries, where.keys)
+    largest, skip = content.get("combine") == "max", content.get("hide_sink") is True
+    return part(where, heads, rows, columns, block, largest=largest, skip_first=skip).weights
+
+
+def asked_part(content: dict[str, Any], rows: int, columns: int) -> tuple[range, range, int]:
+    """The rows, the columns and the positions a cell covers that a message asks for, of a map of that size.
+
+    Raises:
+        Refused: the message asks for what there is not, or for more than can be seen.
+    """
+    down, across = _run("rows", content, rows), _run("columns", content, columns)
     block = content.get("block")
     if isinstance(block, bool) or not isinstance(block, int) or block < 1:
         raise Refused(f"block={block!r} is no whole number of at least 1.")
-    if (len(rows) // block + 1) * (len(columns) // block + 1) > _MOST_CELLS:
-        raise Refused(f"{len(rows)} x {len(columns)} weights in cells of {block} are more than can be seen.")
-    largest, skip = content.get("combine") == "max", content.get("hide_sink") is True
-    return part(where, heads, rows, columns, block, largest=largest, skip_first=skip).weights
+    if (len(down) // block + 1) * (len(across) // block + 1) > _MOST_CELLS:
+        raise Refused(f"{len(down)} x {len(across)} numbers in cells of {block} are more than can be seen.")
+    return down, across, block
+
+
+def answer(panel: Connected, ask: str, content: dict[str, Any], read: Callable[[], Tensor]) -> None:
+    """Sends what a message asks for under the message's number; or what is wrong with it, in a sentence."""
+    facts = {"answer": ask, "number": content.get("number")}
+    try:
+        values = wire.array(read())
+    except (Refused, TypeError) as error:
+        panel.send({**facts, "error": described(error)["message"]})
+        return
+    shape = {"dtype": values["dtype"], "shape": values["shape"]}
+    panel.send({**facts, "arrays": {"weights": shape}}, [values["data"]])
 
 
 def _run(name: str, content: dict[str, Any], count: int) -> range:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from explorer import Refused
@@ -16,6 +18,11 @@ from widgets import wire
 from widgets.attention_view import AttentionView
 from widgets.connection import asset
 from widgets.worker import Job
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from widgets.paper import Paper
 
 # Up to so many weights all rows travel at once, so that asking another patch needs no kernel.
 MOST_WEIGHTS = 500_000
@@ -33,6 +40,7 @@ class PicturesView(AttentionView):
     _esm = asset("attention-pictures.js")
     _css = asset("attention-pictures.css")
     _chosen_by = (*AttentionView._chosen_by, "query")
+    _pictures = ("pictures",)
 
     def _draw(self, _job: Job, number: int) -> None:
         trace, chosen = self.read(), self.selection
@@ -45,9 +53,8 @@ class PicturesView(AttentionView):
             raise Refused(Note("no_picture", sentence, model=name))
         stack, layer, _, _ = self._heads(trace)
         grids = trace.patch_grids()
-        chosen_image = 0 if self.keeper is None else self.keeper.image
-        # Where the stack read each apart, the trace is of the chosen one alone.
-        image = chosen_image if self.keeper is not None and trace is self.keeper.read() else 0
+        keeper = self.keeper
+        image = 0 if keeper is None or trace is not keeper.read() else keeper.image  # apart: the others are not in it
         check_image(image, len(grids))
         grid = grids[image]
         vision = reads_images(trace, stack)
@@ -67,7 +74,7 @@ class PicturesView(AttentionView):
                 "notes": [],
                 "layer": layer,
                 "heads": heads,
-                "image": chosen_image,
+                "image": image if self.keeper is None else self.keeper.image,
                 "vision": vision,
                 "picture": wire.array(shown.pixels),
                 "true_colors": shown.true_colors,
@@ -79,6 +86,16 @@ class PicturesView(AttentionView):
                 "not_numbers": int((~weights.isfinite()).sum()),
             }
         )
+
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets import attention_pictures_print
+
+        return attention_pictures_print.drawing(self, width)
+
+    def _table(self) -> pd.DataFrame:
+        from widgets import attention_pictures_print
+
+        return attention_pictures_print.table(self)
 
 
 def _nowhere(name: str, stack: Stack, vision: bool) -> Note:

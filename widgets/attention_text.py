@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import traitlets
 from torch import Tensor
@@ -21,6 +20,8 @@ from widgets.worker import Job
 if TYPE_CHECKING:
     import pandas as pd
 
+    from widgets.paper import Paper
+
 
 class TextView(AttentionView):
     """The tokens as running text, coloured by the weights of one of them. Which one, and which way, the panel around
@@ -35,6 +36,7 @@ class TextView(AttentionView):
     _css = asset("attention-text.css")
     _chosen_by = ("stack", "kind")
     _kept = ("stacked",)
+    _pictures = ("text",)
 
     line = traitlets.Dict().tag(sync=True)
     stacked = traitlets.Bool(False).tag(sync=True)
@@ -117,24 +119,15 @@ class TextView(AttentionView):
             index = chosen.query if chosen.key is None and same else chosen.key
         return side, count - 1 if index is None or index >= count else index
 
-    def _table(self) -> pd.DataFrame:
-        import pandas as pd
+    def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
+        from widgets import attention_print
 
-        line, view = self.line, self.view
-        asking = view["query_tokens"] or view["tokens"]
-        asked = view["key_tokens"] or asking
-        texts = [token["text"] for token in (asked if line["side"] == "query" else asking)]
-        weights = np.frombuffer(line["weights"]["data"], np.float32).reshape(len(line["heads"]), len(texts))
-        return pd.DataFrame(
-            {
-                "layer": line["layer"],
-                "head": [head for head in line["heads"] for _ in texts],
-                "query" if line["side"] == "query" else "key": line["index"],
-                "key" if line["side"] == "query" else "query": list(range(len(texts))) * len(weights),
-                "token": texts * len(weights),
-                "weight": weights.reshape(-1),
-            }
-        )
+        return attention_print.text_drawing(self, width)
+
+    def _table(self) -> pd.DataFrame:
+        from widgets import attention_print
+
+        return attention_print.text_table(self)
 
 
 def _visible(where: AttentionRows, side: str, index: int) -> Tensor:

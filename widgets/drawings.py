@@ -3,43 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap
 from numpy.typing import NDArray
 
-from widgets.paper import ACCENT, CUT, INK, MUTED, SIZE, Paper, bare, colormap
+from widgets.paper import ACCENT, CUT, INK, MUTED, SIZE, Paper, Scale, bare, colormap
 
 # Up to so many tokens each has its label and its cells are vector shapes; beyond, the map is an image of its own cells.
 _CELLS = 80
 _ROW = 0.165  # inches of one bar with its label
+_NONE = "#f1f3f6"  # under the hatching
 _LABELS = 24  # along an axis of a long text
 
 
-def head_map(
-    width: float, weights: NDArray[np.floating], queries: Sequence[str], keys: Sequence[str], title: str
+def token_map(
+    width: float,
+    values: NDArray[np.floating],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    scale: Scale | None = None,
 ) -> Paper:
-    """One head: rows attend to columns."""
-    rows, columns = weights.shape
-    figure = Paper(width, width * (rows / columns if rows < columns else 1) + width * 0.04 + (rows < columns) * 0.6)
+    """A number for each pair of tokens, such as what rows attend to; hatched where there is none."""
+    scale = scale or Scale()
+    height, across = values.shape
+    figure = Paper(width, width * (height / across if height < across else 1) + width * 0.04 + (height < across) * 0.6)
     axes = bare(figure.add_subplot())
-    colours = colormap("explorer_weight")
-    if max(rows, columns) <= _CELLS:
-        edges = (np.arange(count + 1) - 0.5 for count in (columns, rows))
+    colours: dict[str, Any] = {"cmap": scale.colours, "norm": scale.norm}
+    if max(height, across) <= _CELLS:
+        edges = [np.arange(count + 1) - 0.5 for count in (across, height)]
         # Hairlines between the cells, not seams: some viewers let the paper shine through where shapes meet.
-        axes.pcolormesh(*edges, weights, cmap=colours, vmin=0, vmax=1, edgecolors="face", linewidth=0.1)
+        axes.pcolormesh(*edges, values, **colours, edgecolors="face", linewidth=0.1)
+        none = np.ma.masked_where(~np.isnan(values), np.ones(values.shape))
+        if none.count():
+            axes.pcolor(*edges, none, cmap=ListedColormap([_NONE]), hatch="/////", edgecolor=CUT, linewidth=0)
     else:
-        axes.imshow(weights, cmap=colours, vmin=0, vmax=1, interpolation="none")
+        axes.imshow(np.where(np.isnan(values), 1.0, np.nan), cmap=ListedColormap([CUT]), interpolation="none")
+        axes.imshow(values, **colours, interpolation="none")
     axes.set_aspect("equal")
-    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
-    for axis, tokens, turn in ((axes.xaxis, keys, 90), (axes.yaxis, queries, 0)):
+    axes.set(xlim=(-0.5, across - 0.5), ylim=(height - 0.5, -0.5))
+    for axis, tokens, turn in ((axes.xaxis, columns, 90), (axes.yaxis, rows, 0)):
         places = range(0, len(tokens), -(-len(tokens) // _labels_in(width, len(tokens))))
         figure.labels(axis, places, [tokens[place] for place in places], rotation=turn)
     axes.xaxis.tick_top()
-    figure.write(axes.set_title(figure.shown(title), fontsize=SIZE + 1, color=INK, loc="left"))
-    _scale(figure, axes, "explorer_weight", 0, 1, "weight")
+    figure.title(title)
+    scale.legend(figure, axes)
     return figure
 
 
@@ -61,8 +71,8 @@ def all_heads(width: float, grid: NDArray[np.floating], title: str) -> Paper:
         places = range(0, count, step)
         figure.labels(axis, [place * (size + gap) + (size - 1) / 2 for place in places], map(str, places))
         figure.write(axis.set_label_text(name, fontsize=SIZE, color=MUTED))
-    figure.write(axes.set_title(figure.shown(title), fontsize=SIZE + 1, color=INK, loc="left"))
-    _scale(figure, axes, "explorer_weight", 0, 1, "weight")
+    figure.title(title)
+    Scale().legend(figure, axes)
     return figure
 
 
@@ -91,7 +101,7 @@ def signed_bars(width: float, scores: Sequence[float], tokens: Sequence[str], ti
         figure.write(text)
     figure.labels(axes.yaxis, places, tokens)
     figure.write(axes.xaxis.set_label_text("against  ←  score in logits  →  for", fontsize=SIZE, color=MUTED))
-    figure.write(axes.set_title(figure.shown(title), fontsize=SIZE + 1, color=INK, loc="left"))
+    figure.title(title)
     return figure
 
 
@@ -115,20 +125,9 @@ def share_bars(
         figure.write(note)
     figure.labels(axes.yaxis, places, tokens)
     figure.write(axes.xaxis.set_label_text("probability", fontsize=SIZE, color=MUTED))
-    figure.write(axes.set_title(figure.shown(title), fontsize=SIZE + 1, color=INK, loc="left"))
+    figure.title(title)
     return figure
 
 
 def _labels_in(width: float, count: int) -> int:
     return min(count, max(4, int(width * 4.5)))
-
-
-def _scale(figure: Paper, axes: Axes, name: str, low: float, high: float, what: str) -> None:
-    colours = ScalarMappable(Normalize(low, high), colormap(name))
-    bar = figure.colorbar(colours, ax=axes, location="bottom", shrink=0.3, aspect=28, pad=0.02, anchor=(0.0, 0.5))
-    bar.outline.set_linewidth(0.4)
-    bar.set_ticks([low, high])
-    bar.ax.tick_params(length=0, labelsize=SIZE - 1, labelcolor=MUTED)
-    figure.write(bar.ax.xaxis.set_label_text(what, fontsize=SIZE - 1, color=MUTED))
-    for label in bar.ax.get_xticklabels():
-        figure.write(label)

@@ -34,7 +34,7 @@ class Leaving:
     """What a panel adds to itself so that it can be taken along."""
 
     _pictures: tuple[str, ...] = ()
-    """Names of the pictures that `figure` draws, the usual one first and the one that says most at a glance last."""
+    """Names of the pictures that `figure` draws, that of the screen first, the one that says most at a glance last."""
     _page_panels: tuple[Panel, ...] = ()
     """What stands inside a panel while its page is made, beside its `panels`."""
 
@@ -90,7 +90,10 @@ class Leaving:
 
         Args:
             width: in inches, such as 3.3 for a column or 6.7 for a page; letters keep their size.
-            what: which picture, where a panel has several: of attention "head" (the chosen one) or "heads" (all).
+            what: which picture, where a panel has several; without it what is on the screen. Of an `AttentionPanel`
+                that is what its mode shows, by name "text", "measures" (of all heads), "lines", "neuron", "depth",
+                "difference" or "pictures"; in every mode there are "head" (the map of the chosen heads) and "heads"
+                (all of them, small).
             caption: whether a last line says which model and versions made it.
 
         Raises:
@@ -105,7 +108,8 @@ class Leaving:
         chosen = self._pictures[0] if what is None else what
         if chosen not in self._pictures:
             allowed = " or ".join(map(repr, self._pictures))
-            raise Refused(f"what={what!r} is no picture of a {type(self).__name__}; use {allowed}.")
+            now = f"what={what!r} is no picture of this {type(self).__name__} as it is now"
+            raise Refused(f"{now}; use {allowed}{self._other_pictures()}.")
         self.wait()
         figure, note = self._drawing(chosen, width)
         figure.caption(". ".join(filter(None, (note, _made_by(self) if caption else ""))))
@@ -152,6 +156,10 @@ class Leaving:
     def _for_page(self, limits: PageLimits) -> tuple[dict[str, Any], str]:
         """What a page needs beside the synced traits, as more state, and in words how exact that is."""
         return {}, ""
+
+    def _other_pictures(self) -> str:
+        """Which pictures there would be if something else were shown; continues a sentence."""
+        return ""
 
     def _page_offer(self) -> str:
         """What else can be done about a page that is too large; continues a sentence."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import textwrap
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
@@ -34,6 +37,11 @@ _FONTS = (
 # 42: fonts go in whole outlines that publishers take; Type 3 they refuse. SVG keeps text as text.
 _SETTINGS: dict[Any, Any] = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "explorer"}
 WIDTHS = (1.0, 20.0)
+_MARGIN = 0.01
+# From line to line, in sizes of the letters.
+_SPACING = 1.25
+# How far a logarithmic scale goes below its top, as on the screen.
+_DECADES = 4
 
 
 class Paper(Figure):
@@ -76,15 +84,89 @@ class Paper(Figure):
         for label in axis.get_ticklabels():
             self.write(label)
 
+    def measure(self, text: str, size: float = SIZE) -> float:
+        """How wide a text is, in inches, blanks at its ends included."""
+        return self._extent(f"|{text}|", size) - self._extent("||", size)
+
+    def _extent(self, text: str, size: float) -> float:
+        canvas: Any = self.canvas
+        drawn = Text(0, 0, text, fontsize=size, figure=self)
+        return float(self.write(drawn).get_window_extent(canvas.get_renderer()).width / self.dpi)
+
+    def title(self, text: str) -> None:
+        """What is drawn, above everything; a second line makes the figure higher, and not the picture smaller."""
+        lines = self._folded(self.shown(text), SIZE + 1)
+        self.write(self.suptitle("\n".join(lines), fontsize=SIZE + 1, color=INK, x=_MARGIN, ha="left"))
+        self._grow(len(lines) - 1, SIZE + 1)
+
+    def _folded(self, text: str, size: float) -> list[str]:
+        """A text in lines that fit."""
+        room = float(self.get_figwidth()) * (1 - 3 * _MARGIN)
+        letters = int(len(text) * min(1.0, room / max(self.measure(text, size), 0.01)))
+        return textwrap.wrap(text, max(8, letters), break_on_hyphens=False)
+
+    def _grow(self, lines: int, size: float) -> None:
+        self.set_figheight(self.get_figheight() + lines * size * _SPACING / 72)
+
     def caption(self, text: str) -> None:
-        """A line below everything; says too which characters could not be drawn."""
+        """Lines below everything, which the figure grows by; they say too which characters could not be drawn."""
         if self.unseen:
             codes = " ".join(sorted(map(_code, self.unseen))[:8]) + (" …" if len(self.unseen) > 8 else "")
             text = (
                 f"{text}\nNo font of this machine has {codes}: shown as code points." if text else f"No font: {codes}"
             )
         if text:
-            self.write(self.supxlabel(text, fontsize=SIZE - 1, color=MUTED, x=0.01, ha="left", wrap=True))
+            lines = [line for part in text.split("\n") for line in self._folded(part, SIZE - 1)]
+            self.write(self.supxlabel("\n".join(lines), fontsize=SIZE - 1, color=MUTED, x=_MARGIN, ha="left"))
+            self._grow(len(lines), SIZE - 1)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the colours of a drawing mean.
+
+    Attributes:
+        name: of the numbers, with their unit.
+        high: the number of the strongest colour.
+        signed: whether numbers go from `-high` to `high`, and not from 0.
+        logarithmic: whether colours follow the logarithm, down to a ten-thousandth of `high`.
+    """
+
+    name: str = "weight"
+    high: float = 1.0
+    signed: bool = False
+    logarithmic: bool = False
+
+    @property
+    def norm(self) -> Normalize:
+        """From numbers to places in the table of colours."""
+        if self.logarithmic:
+            return LogNorm(self.high / 10**_DECADES, self.high, clip=True)
+        return Normalize(-self.high if self.signed else 0.0, self.high)
+
+    @property
+    def colours(self) -> Colormap:
+        """The table of colours."""
+        return colormap("explorer_signed" if self.signed else "explorer_weight", bad="#ffffff00")
+
+    def legend(self, figure: Paper, axes: Any) -> None:
+        """A bar below one or several axes that says it, with numbers at its ends."""
+        norm = self.norm
+        colours = ScalarMappable(norm, self.colours)
+        bar = figure.colorbar(colours, ax=axes, location="bottom", shrink=0.3, aspect=28, pad=0.02, anchor=(0.0, 0.5))
+        bar.outline.set_linewidth(0.4)
+        low, high = float(norm.vmin or 0.0), float(norm.vmax or 0.0)
+        bar.minorticks_off()
+        bar.set_ticks([low, high], labels=[f"{'≤ ' * self.logarithmic}{number(low)}", number(high)])
+        bar.ax.tick_params(length=0, labelsize=SIZE - 1, labelcolor=MUTED)
+        figure.write(bar.ax.set_xlabel(self.name, fontsize=SIZE - 1, color=MUTED, loc="left"))
+        for label in bar.ax.get_xticklabels():
+            figure.write(label)
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number as it stands on paper, with a real minus."""
+    return f"{value:.{digits}g}".replace("-", "−")
 
 
 def colormap(name: str, bad: str = BAD) -> Colormap:

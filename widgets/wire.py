@@ -33,6 +33,11 @@ def array(values: torch.Tensor | np.ndarray[Any, Any]) -> dict[str, Any]:
     return {"data": values.tobytes(), "dtype": _DTYPES[values.dtype], "shape": list(values.shape)}
 
 
+def numbers(value: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """What `array` made, as an array again."""
+    return np.frombuffer(value["data"], value["dtype"]).reshape(value["shape"]).copy()
+
+
 def noted(value: Any, _widget: Any = None) -> Any:
     """A trait's value with each `Note` in it as the browser words it: its key, what it is about, and the English."""
     if isinstance(value, Note):

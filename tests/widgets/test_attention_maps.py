@@ -190,7 +190,7 @@ def test_a_long_map_is_drawn_by_what_is_furthest_from_zero() -> None:
     values[4] = torch.nan
     values[5, 5] = 1.0
     seen = torch.tensor([[0, 300]] * 300)
-    found = cells(values, seen, first=torch.arange(90_000.0).reshape(300, 300))
+    found = cells(torch.stack([values, torch.arange(90_000.0).reshape(300, 300)]), seen, ("data", "first"))
     assert (found["block"], found["row_start"][:3]) == (2, [0, 2, 4])
     assert shown(found)[0, 0] == -3.0
     assert shown(found, "first")[0, 0] == 300.0, "of the same place"

@@ -20,7 +20,7 @@ from explorer import Refused, Sampling
 from widgets import AttentionPanel, AttributionPanel, Exploration, SamplingPanel, Selection, Workbench
 from widgets.attention_page import all_heads
 from widgets.colors import table
-from widgets.drawings import head_map
+from widgets.drawings import token_map
 from widgets.panel import Panel
 from widgets.paper import Paper
 from widgets.snapshot import PageLimits
@@ -115,7 +115,7 @@ def inflated(part: bytes) -> bytes:
 def test_pixels_have_the_colours_of_the_screen() -> None:
     weights = np.array([[1.0, 0.0], [0.25, 0.75]])
     drawn = io.BytesIO()
-    figure = head_map(3.0, weights, ["a", "b"], ["c", "d"], "")
+    figure = token_map(3.0, weights, ["a", "b"], ["c", "d"], "")
     figure.savefig(drawn, format="png")
     image = np.asarray(Image.open(drawn).convert("RGB"))
     axes = figure.axes[0]

@@ -1,12 +1,13 @@
-/** Maps of any numbers, as `widgets.attention_cells` sends them, and the part of one that is looked at. */
+/** Maps of any numbers, as `widgets.attention_cells` sends them. */
 
-import { type Region, blocksOf, within } from "./attention-region";
-import { type HeadMap, type Sides, rowSpan } from "./attention-state";
-import { type Cell, type View, type WireArray, blockOf, decodeFloats, decodeInts } from "./shared";
+import { type Combine, type HeadMap, type Sides, visibleKeys } from "./attention-state";
+import { type View, type WireArray, decodeFloats, decodeInts } from "./shared";
 
 export interface CellsView extends View {
   layer: number;
   heads: number[];
+  /** What several heads are shown as. */
+  combine: Combine;
   data: WireArray;
   row_start: number[];
   col_start: number[];
@@ -18,60 +19,49 @@ export interface CellsView extends View {
   seen: WireArray;
 }
 
-/** Decodes a map. Throws where its parts do not fit together. */
-export function readCells(view: CellsView): HeadMap {
+/** A map, and what is needed to look closer at it. */
+export interface Mapped {
+  /** Of which picture it is, for questions. */
+  request: number;
+  sides: Sides;
+  all: HeadMap;
+  seen: Int32Array;
+}
+
+/**
+ * Decodes a map. Throws where its parts do not fit together.
+ *
+ * @param beside further numbers of each cell, by name
+ */
+export function readCells(view: CellsView, beside: Record<string, WireArray> = {}): Pick<Mapped, "all" | "seen"> {
   const { values, shape } = decodeFloats(view.data, "view.data", 2);
   const [rows = 0, cols = 0] = shape;
   if (view.row_start.length !== rows || view.col_start.length !== cols) {
     throw new Error(`view.row_start or col_start does not fit ${rows} x ${cols} cells.`);
   }
+  const more = Object.entries(beside).map(([name, plane]) => decodeFloats(plane, `view.${name}`, 2).values);
+  const weights = new Float32Array(values.length * (1 + more.length));
+  [values, ...more].forEach((plane, at) => {
+    if (plane.length !== values.length) throw new Error(`view holds ${plane.length} numbers of ${rows} x ${cols} cells.`);
+    weights.set(plane, at * values.length);
+  });
   const seen = decodeInts(view.seen, "view.seen", 2).values;
   const all = {
     layer: view.layer,
     heads: view.heads,
-    combine: "mean" as const,
+    combine: view.combine,
     rows,
     cols,
-    weights: values,
+    weights,
     rowStart: view.row_start,
     colStart: view.col_start,
     rowEnd: view.rows,
     colEnd: view.columns,
     block: Math.max(1, view.block),
     exact: true,
-    visible: new Int32Array(rows * 2),
+    visible: visibleKeys(seen, view.row_start, view.rows),
   };
-  for (let row = 0; row < rows; row++) {
-    const { first, last } = rowSpan(all, row);
-    let [from, to] = [Infinity, 0];
-    for (let at = first; at <= last; at++) {
-      from = Math.min(from, seen[at * 2] ?? 0);
-      to = Math.max(to, seen[at * 2 + 1] ?? 0);
-    }
-    all.visible.set([Math.min(from, to), to], row * 2);
-  }
-  return all;
-}
-
-/** The part of a map that a region touches, and the cell of the whole that each of its cells is. */
-export function cut(all: HeadMap, sides: Sides, region: Region): { map: HeadMap; wholeCell: (cell: Cell) => Cell } {
-  const down = blocksOf(region.top, region.rows, sides.queries, all.block);
-  const across = blocksOf(region.left, region.cols, sides.keys, all.block);
-  const rowOf = within(down.starts, all.rowStart);
-  const colOf = within(across.starts, all.colStart);
-  const [rows, cols] = [rowOf.length, colOf.length];
-  const weights = new Float32Array(rows * cols);
-  const visible = new Int32Array(rows * 2);
-  for (let row = 0; row < rows; row++) {
-    const from = rowOf[row] as number;
-    visible.set(all.visible.subarray(from * 2, from * 2 + 2), row * 2);
-    for (let col = 0; col < cols; col++) {
-      weights[row * cols + col] = all.weights[from * all.cols + (colOf[col] as number)] as number;
-    }
-  }
-  const places = { rowStart: down.starts, colStart: across.starts, rowEnd: down.end, colEnd: across.end };
-  const wholeCell = ({ row, col }: Cell): Cell => ({ row: rowOf[row] as number, col: colOf[col] as number });
-  return { map: { ...all, ...places, rows, cols, weights, visible }, wholeCell };
+  return { all, seen };
 }
 
 /** A number as these maps write it: four digits, and none for nothing. */
@@ -85,12 +75,4 @@ export function written(value: number, notANumber: string): string {
 export function signed(value: number, notANumber: string): string {
   const text = written(Math.abs(value), notANumber);
   return value > 0 ? `+${text}` : value < 0 ? `−${text}` : text;
-}
-
-/** The cell that holds a position of each side; a side that is not chosen is left out. */
-export function cellAtPositions(all: HeadMap, row: number | null, col: number | null): Partial<Cell> {
-  return {
-    ...(row === null ? {} : { row: Math.max(0, blockOf(all.rowStart, row)) }),
-    ...(col === null ? {} : { col: Math.max(0, blockOf(all.colStart, col)) }),
-  };
 }

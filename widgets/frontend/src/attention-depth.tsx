@@ -2,21 +2,24 @@
 
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
-import { type CellsView, cellAtPositions, readCells, written } from "./attention-cells";
-import { entriesOf, limitOf } from "./attention-colors";
+import { type CellsView, type Mapped, readCells, written } from "./attention-cells";
+import { entryOf, limitOf } from "./attention-colors";
 import { type Said, cellWords } from "./attention-map";
-import { Plane, useLook } from "./attention-plane";
-import { type HeadMap, type Selection, type Sides, headsName, hiddenBy } from "./attention-state";
+import { type Looked, type Places, Plane, Together, useLook } from "./attention-plane";
+import { type HeadMap, type Selection, headsName, rowSpan } from "./attention-state";
 import { Choose, Zoom } from "./attention-toolbar";
 import {
   type Cell,
   type CommonState,
   Legend,
   Panel,
+  type WireArray,
   type WireToken,
   attentionWords,
+  decodeFloats,
   depthWords,
   mountPanel,
+  planeWords,
   useDomId,
   useModel,
   usePicture,
@@ -38,21 +41,26 @@ export interface DepthViewState extends CellsView {
   layers: number;
   query_tokens: WireToken[];
   key_tokens: WireToken[];
+  /** (row,): the largest number of each. */
+  largest: WireArray;
+  /** (row of cells,): the first cells without the first token, where they hold others as well. */
+  rest: WireArray;
 }
 
-export interface DepthPicture {
+export interface DepthPicture extends Mapped {
   tokens: WireToken[];
   measure: Measure;
   layers: number;
-  sides: Sides;
-  all: HeadMap;
+  /** The same map without the first token. */
+  rest: HeadMap;
+  largest: Float32Array;
   /** Rows that are there; flow is computed row by row. */
   ready: number;
 }
 
 /** Decodes a view. Throws where its parts do not fit together. */
 export function readDepth(view: DepthViewState): DepthPicture {
-  const all = readCells(view);
+  const { all, seen } = readCells(view);
   const { query_tokens: queryTokens, key_tokens: keyTokens } = view;
   if (queryTokens.length !== view.rows || keyTokens.length !== view.columns) {
     throw new Error(`view has ${queryTokens.length} and ${keyTokens.length} tokens for ${view.rows} x ${view.columns}.`);
@@ -60,36 +68,52 @@ export function readDepth(view: DepthViewState): DepthPicture {
   const missing = (row: number): boolean => Number.isNaN(all.weights[row * all.cols]);
   const ready = all.rowStart.filter((_, row) => !missing(row)).length;
   const sides = { queries: view.rows, keys: view.columns, queryTokens, keyTokens };
-  return { tokens: view.tokens, measure: view.measure, layers: view.layers, sides, all, ready };
+  const rest = { ...all, weights: all.weights.slice() };
+  if (all.block > 1) {
+    decodeFloats(view.rest, "view.rest", 1).values.forEach((value, row) => (rest.weights[row * all.cols] = value));
+  }
+  const largest = decodeFloats(view.largest, "view.largest", 1).values;
+  const { request, tokens, measure, layers } = view;
+  return { request, tokens, measure, layers, sides, all, rest, seen, largest, ready };
+}
+
+/** The colours of a part of the map. */
+function entriesOf(map: HeadMap, { largest }: DepthPicture, reach: Reach, limit: number): Uint8Array {
+  const entries = new Uint8Array(map.rows * map.cols);
+  for (let row = 0; row < map.rows; row++) {
+    const { first, last } = rowSpan(map, row);
+    const top = reach === "row" ? Math.max(...largest.subarray(first, last + 1)) : limit;
+    for (let at = row * map.cols; at < (row + 1) * map.cols; at++) {
+      entries[at] = entryOf(map.weights[at] as number, top, "linear");
+    }
+  }
+  return entries;
 }
 
 function DepthView(): JSX.Element {
   const model = useModel<State>();
   const words = useWords(depthWords);
   const attention = useWords(attentionWords);
+  const plane = useWords(planeWords);
   const { picture, fault } = usePicture<DepthViewState, DepthPicture>(readDepth as never).value;
-  const selection = model.trait("selection").value ?? {};
   const reach: Reach = model.trait("reach").value ?? "map";
-  const all = picture?.all ?? null;
-  const coloring = {
-    scale: "linear",
-    reach: reach === "row" ? "row" : "map",
-    limit: all === null ? 1 : limitOf(all, "map", reach === "rest"),
-  } as const;
-  const entries = useMemo(
-    () => (all === null ? new Uint8Array() : entriesOf(all, coloring, reach === "rest")),
-    [all, reach],
+  const hideFirst = reach === "rest";
+  const of = useMemo<Mapped | null>(
+    () => (picture !== null && hideFirst ? { ...picture, all: picture.rest } : picture),
+    [picture, hideFirst],
   );
+  const looked = useLook(of, hideFirst);
+  const limit = useMemo(() => (of === null ? 1 : limitOf(of.all, "map", hideFirst)), [of, hideFirst]);
   const what =
     picture === null ? "" : picture.measure === "norm" ? headsName(attention, picture.all) : words.upTo(picture.all.layer);
-  const asked = model.trait("measure").value ?? picture?.measure ?? "rollout";
   const number = (value: number): string => String(Number(value.toPrecision(2)));
-  const legend = { low: "0", high: reach === "row" ? words.rowsLargest : number(coloring.limit) };
+  const legend = { low: "0", high: reach === "row" ? words.rowsLargest : number(limit) };
   const said = (found: DepthPicture): string =>
     [
       ...(found.ready < found.all.rows ? [words.rowsMissing(found.ready, found.all.rows)] : []),
-      ...(found.all.block > 1 ? [attention.blocks(found.all.block)] : []),
-      ...(reach === "rest" ? [words.firstHidden] : []),
+      ...(looked.late === null ? [] : [plane.late[looked.late]]),
+      ...(looked.map !== null && looked.map.block > 1 ? [attention.blocks(looked.map.block)] : []),
+      ...(hideFirst ? [words.firstHidden] : []),
       words.meanings[found.measure],
     ].join(" · ");
   return (
@@ -104,48 +128,43 @@ function DepthView(): JSX.Element {
       legend={<Legend table="weight" {...legend} />}
       aside={picture === null ? "" : said(picture)}
     >
-      {picture !== null && (
-        <Depth {...{ picture, entries, selection, what }} hideFirst={reach === "rest"} asked={asked} reach={reach} />
-      )}
+      {picture !== null && of !== null && <Depth {...{ picture, of, looked, what, reach, limit }} />}
     </Panel>
   );
 }
 
 interface DepthProps {
   picture: DepthPicture;
-  entries: Uint8Array;
-  selection: Partial<Selection>;
+  /** The map as it is coloured: without the first token, where that is hidden. */
+  of: Mapped;
+  looked: Looked;
   what: string;
-  hideFirst: boolean;
-  asked: Measure;
   reach: Reach;
+  limit: number;
 }
 
-function Depth({ picture, entries, selection, what, hideFirst, asked, reach }: DepthProps): JSX.Element {
+function Depth({ picture, of, looked, what, reach, limit }: DepthProps): JSX.Element {
   const model = useModel<State>();
   const words = useWords(depthWords);
   const attention = useWords(attentionWords);
-  const { sides, all, measure } = picture;
+  const selection = model.trait("selection").value ?? {};
+  const asked = model.trait("measure").value ?? picture.measure;
   const live = model.connected.value;
+  const map = looked.map ?? of.all;
+  const entries = useMemo(() => entriesOf(map, picture, reach, limit), [map, picture, reach, limit]);
   const { says, empty } = useMemo(() => {
-    const empty = ({ row, col }: Cell): boolean => Number.isNaN(all.weights[row * all.cols + col]);
-    const says = (cell: Cell): Said => {
-      const said = cellWords(all, sides, cell, attention);
-      if (hiddenBy(all, cell.row, cell.col) !== null) return said;
-      if (measure === "flow" && empty(cell)) return { ...said, weight: words.notComputed };
-      const value = written(all.weights[cell.row * all.cols + cell.col] ?? NaN, attention.notANumber);
-      const { block } = all;
-      return { ...said, weight: block === 1 ? value : attention.largestInBlock(value, block, block) };
+    const empty = (map: HeadMap, { row, col }: Cell): boolean => Number.isNaN(map.weights[row * map.cols + col]);
+    const says = (map: HeadMap, cell: Cell): Said => {
+      const missing = picture.measure === "flow" && empty(map, cell);
+      const value = written(map.weights[cell.row * map.cols + cell.col] ?? NaN, attention.notANumber);
+      return cellWords(map, of.sides, cell, attention, missing ? words.notComputed : value);
     };
     return { says, empty };
-  }, [picture, words, attention]);
-  const choose = ({ row, col }: Partial<Cell>): void => {
-    const query = row === undefined ? null : (all.rowStart[row] ?? null);
-    const key = col === undefined ? null : (all.colStart[col] ?? null);
+  }, [picture, of, words, attention]);
+  const choose = ({ query = null, key = null }: Places): void => {
     const now = model.trait("selection").peek() ?? {}; // the layer may have moved since this was drawn
     model.write({ selection: { layer: null, heads: null, stack: null, kind: "attn", ...now, query, key } });
   };
-  const looked = useLook(sides.queries, sides.keys);
   return (
     <>
       <div class="explorer-toolbar">
@@ -156,6 +175,7 @@ function Depth({ picture, entries, selection, what, hideFirst, asked, reach }: D
           onChoose={(value) => model.write({ measure: value as Measure })}
           options={Object.entries(words.measures)}
         />
+        {asked === "norm" && (selection.heads?.length ?? 1) > 1 && <Together />}
         <Layer picture={picture} selection={selection} disabled={!live} />
         <Choose
           label={words.reach}
@@ -178,10 +198,11 @@ function Depth({ picture, entries, selection, what, hideFirst, asked, reach }: D
         <Zoom {...looked} />
       </div>
       <Plane
-        {...{ sides, all, entries, says, empty, hideFirst, looked }}
+        {...{ of, looked, entries, says, empty }}
+        hideFirst={reach === "rest"}
         table="weight"
-        label={words.map[measure](what)}
-        chosen={cellAtPositions(all, selection.query ?? null, selection.key ?? null)}
+        label={words.map[picture.measure](what)}
+        chosen={selection}
         onChoose={choose}
       />
     </>

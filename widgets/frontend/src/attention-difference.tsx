@@ -2,10 +2,11 @@
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { type CellsView, cellAtPositions, readCells, signed, written } from "./attention-cells";
+import { type CellsView, type Mapped, readCells, signed, written } from "./attention-cells";
+import { spanName } from "./attention-layout";
 import { type Said, cellWords } from "./attention-map";
-import { type Looked, Plane, useLook } from "./attention-plane";
-import { type HeadMap, type Selection, type Sides, headsName, hiddenBy } from "./attention-state";
+import { type Looked, type Places, Plane, Together, useLook } from "./attention-plane";
+import { type Combine, type HeadMap, type Selection, colSpan, headsName, hiddenBy, rowSpan } from "./attention-state";
 import { Choose, Zoom } from "./attention-toolbar";
 import {
   type Cell,
@@ -18,9 +19,9 @@ import {
   type WireToken,
   type Words,
   attentionWords,
-  decodeFloats,
   differenceWords,
   mountPanel,
+  planeWords,
   sharedWords,
   signedIndex,
   useModel,
@@ -47,27 +48,31 @@ export interface Group {
   now: [number, number];
 }
 
-export interface DifferenceViewState extends View, Partial<Omit<CellsView, keyof View | "layer" | "heads">> {
+export interface DifferenceViewState extends View, Partial<Omit<CellsView, keyof View | "layer" | "heads" | "combine">> {
   reference: Reference;
   layer: number;
   heads: number[];
+  combine: Combine;
   queries?: Group[];
   keys?: Group[];
   first?: WireArray;
   second?: WireArray;
+  most?: Most | null;
 }
 
-export interface Compared {
-  sides: Sides;
-  all: HeadMap;
+/** The largest difference of what both sides have, and between which groups it is. */
+interface Most {
+  query: number;
+  key: number;
+  change: number;
+}
+
+/** A map whose cells have three numbers: the difference, what the weight was in the reference, and what it is now. */
+export interface Compared extends Mapped {
   queries: Group[];
   keys: Group[];
-  /** What each cell's weight was in the reference, and is now; NaN in rows that a side does not have. */
-  before: Float32Array;
-  now: Float32Array;
-  /** The largest difference of what both sides have, and where it is. */
+  most: Most | null;
   limit: number;
-  most: Cell | null;
 }
 
 export interface DifferencePicture {
@@ -75,14 +80,15 @@ export interface DifferencePicture {
   reference: Reference;
   layer: number;
   heads: number[];
+  combine: Combine;
   /** `null` where there is nothing to compare with. */
   compared: Compared | null;
 }
 
-/** Which side alone has a cell's query or key; `null` where both have them. */
-function onlySide(picture: Compared, { row, col }: Cell): "only_before" | "only_now" | null {
-  if (picture.all.block > 1) return null;
-  for (const { how } of [picture.queries[row], picture.keys[col]] as Group[]) {
+/** Which side alone has a cell's query or key; `null` where both have them, or a cell holds several. */
+function onlySide(picture: Compared, map: HeadMap, { row, col }: Cell): "only_before" | "only_now" | null {
+  if (map.block > 1) return null;
+  for (const { how } of [picture.queries[map.rowStart[row] ?? 0], picture.keys[map.colStart[col] ?? 0]] as Group[]) {
     if (how === "only_before" || how === "only_now") return how;
   }
   return null;
@@ -95,9 +101,11 @@ function asToken({ label }: Group, group: number): WireToken {
 
 /** Decodes a view. Throws where its parts do not fit together. */
 export function readDifference(view: DifferenceViewState): DifferencePicture {
-  const { tokens, reference, layer, heads, queries, keys } = view;
-  if (view.data === undefined || queries === undefined || keys === undefined) return { tokens, reference, layer, heads, compared: null };
-  const all = readCells(view as CellsView);
+  const { request, tokens, reference, layer, heads, combine, queries, keys, most = null } = view;
+  const facts = { tokens, reference, layer, heads, combine };
+  if (view.data === undefined || queries === undefined || keys === undefined) return { ...facts, compared: null };
+  const beside = { first: view.first as WireArray, second: view.second as WireArray };
+  const cells = readCells(view as CellsView, beside);
   if (queries.length !== view.rows || keys.length !== view.columns) {
     throw new Error(`view.queries and keys hold ${queries.length} and ${keys.length} of ${view.rows} x ${view.columns}.`);
   }
@@ -107,16 +115,7 @@ export function readDifference(view: DifferenceViewState): DifferencePicture {
     queryTokens: queries.map(asToken),
     keyTokens: keys.map(asToken),
   };
-  const before = decodeFloats(view.first as WireArray, "view.first", 2).values;
-  const now = decodeFloats(view.second as WireArray, "view.second", 2).values;
-  const compared: Compared = { sides, all, queries, keys, before, now, limit: 0, most: null };
-  all.weights.forEach((value, at) => {
-    const cell = { row: Math.floor(at / all.cols), col: at % all.cols };
-    if (!(Math.abs(value) > compared.limit) || onlySide(compared, cell) !== null) return;
-    compared.limit = Math.abs(value);
-    compared.most = cell;
-  });
-  return { tokens, reference, layer, heads, compared };
+  return { ...facts, compared: { request, sides, ...cells, queries, keys, most, limit: Math.abs(most?.change ?? 0) } };
 }
 
 function DifferenceView(): JSX.Element {
@@ -124,7 +123,7 @@ function DifferenceView(): JSX.Element {
   const attention = useWords(attentionWords);
   const { picture, fault } = usePicture<DifferenceViewState, DifferencePicture>(readDifference as never).value;
   const compared = picture?.compared ?? null;
-  const looked = useLook(compared?.sides.queries ?? 0, compared?.sides.keys ?? 0);
+  const looked = useLook(compared);
   const limit = compared === null ? "" : written(compared.limit, "");
   return (
     <Panel
@@ -136,11 +135,12 @@ function DifferenceView(): JSX.Element {
       fault={fault}
       keys={words.keys}
       legend={compared !== null && <Legend table="signed" low={words.less(limit)} high={words.more(limit)} />}
-      aside={compared === null || picture === null ? "" : <Aside picture={picture} compared={compared} />}
+      aside={compared === null || picture === null ? "" : <Aside {...{ picture, compared, looked }} />}
     >
       {/* Always in this place: whoever types the other prompt keeps the field. */}
       <div class="explorer-toolbar">
         <Against />
+        {(picture?.heads.length ?? 1) > 1 && <Together />}
         {compared !== null && <Zoom {...looked} />}
       </div>
       {picture !== null && compared !== null && <Difference {...{ picture, compared, looked }} />}
@@ -163,14 +163,18 @@ function Difference({ picture, compared, looked }: DifferenceProps): JSX.Element
   const model = useModel<State>();
   const words = useWords(differenceWords);
   const attention = useWords(attentionWords);
-  const { sides, all, queries, keys } = compared;
+  const { queries, keys } = compared;
+  const map = looked.map ?? compared.all;
   const [before = "", now = ""] = words.sides[picture.reference] ?? [];
   const selection = model.trait("selection").value ?? {};
-  const entries = useMemo(() => Uint8Array.from(all.weights, (value) => signedIndex(value, compared.limit)), [compared]);
+  const entries = useMemo(
+    () => Uint8Array.from({ length: map.rows * map.cols }, (_, at) => signedIndex(map.weights[at] as number, compared.limit)),
+    [map, compared],
+  );
   const { says, empty } = useMemo(
     () => ({
-      says: (cell: Cell) => saidOf(compared, picture.reference, cell, words, attention),
-      empty: (cell: Cell) => onlySide(compared, cell) !== null || Number.isNaN(all.weights[cell.row * all.cols + cell.col]),
+      says: (map: HeadMap, cell: Cell) => saidOf(compared, map, picture.reference, cell, words, attention),
+      empty: (map: HeadMap, cell: Cell) => Number.isNaN(map.weights[cell.row * map.cols + cell.col]),
     }),
     [compared, words, attention],
   );
@@ -180,18 +184,17 @@ function Difference({ picture, compared, looked }: DifferenceProps): JSX.Element
   };
   const positionOf = (group: Group | undefined): number | null =>
     group === undefined || group.now[0] === group.now[1] ? null : group.now[0];
-  const choose = ({ row, col }: Partial<Cell>): void => {
-    const query = row === undefined ? null : positionOf(queries[all.rowStart[row] ?? -1]);
-    const key = col === undefined ? null : positionOf(keys[all.colStart[col] ?? -1]);
+  const choose = ({ query, key }: Places): void => {
     const chosen = model.trait("selection").peek() ?? {};
-    model.write({ selection: { layer: null, heads: null, stack: null, kind: "attn", ...chosen, query, key } });
+    const places = { query: positionOf(queries[query ?? -1]), key: positionOf(keys[key ?? -1]) };
+    model.write({ selection: { layer: null, heads: null, stack: null, kind: "attn", ...chosen, ...places } });
   };
   return (
     <Plane
-      {...{ sides, all, entries, says, empty, looked }}
+      {...{ of: compared, looked, entries, says, empty }}
       table="signed"
       label={words.map(headsName(attention, picture), before, now)}
-      chosen={cellAtPositions(all, groupOf(queries, selection.query), groupOf(keys, selection.key))}
+      chosen={{ query: groupOf(queries, selection.query), key: groupOf(keys, selection.key) }}
       onChoose={choose}
     />
   );
@@ -200,23 +203,27 @@ function Difference({ picture, compared, looked }: DifferenceProps): JSX.Element
 /** What a cell says: the difference and both sides, or the one side that has it. */
 function saidOf(
   compared: Compared,
+  map: HeadMap,
   reference: Reference,
   cell: Cell,
   words: Words<typeof differenceWords>,
   attention: Words<typeof attentionWords>,
 ): Said {
-  const { all, sides } = compared;
-  const said = cellWords(all, sides, cell, attention);
-  if (hiddenBy(all, cell.row, cell.col) !== null) return said;
-  const at = cell.row * all.cols + cell.col;
+  const said = cellWords(map, compared.sides, cell, attention);
+  if (hiddenBy(map, cell.row, cell.col) !== null) return said;
+  const size = map.rows * map.cols;
+  const at = cell.row * map.cols + cell.col;
+  const number = (plane: number): number => map.weights[plane * size + at] ?? NaN;
   const names = words.sides[reference] ?? ["", ""];
-  const [before, now] = [compared.before, compared.now].map((side) => written(side[at] ?? NaN, attention.notANumber));
-  const only = onlySide(compared, cell);
-  if (only === "only_before") return { ...said, weight: words.onlyIn(names[0], before as string) };
-  if (only === "only_now") return { ...said, weight: words.onlyIn(names[1], now as string) };
-  const change = signed(all.weights[at] ?? NaN, attention.notANumber);
-  const weight = words.says(change, names[0], before as string, names[1], now as string);
-  return { ...said, weight: all.block === 1 ? weight : attention.largestInBlock(weight, all.block, all.block) };
+  const [before, now] = [1, 2].map((plane) => written(number(plane), attention.notANumber)) as [string, string];
+  const only = onlySide(compared, map, cell);
+  if (only === "only_before") return { ...said, weight: words.onlyIn(names[0], before) };
+  if (only === "only_now") return { ...said, weight: words.onlyIn(names[1], now) };
+  if (map.block > 1 && Number.isNaN(number(0))) return { ...said, weight: words.apart };
+  const weight = words.says(signed(number(0), attention.notANumber), names[0], before, names[1], now);
+  if (map.block === 1) return { ...said, weight };
+  const [rows, cols] = [rowSpan(map, cell.row), colSpan(map, cell.col)];
+  return { ...said, weight: words.inBlock(weight, rows.last - rows.first + 1, cols.last - cols.first + 1) };
 }
 
 /** What is compared with, and the other prompt where it is one. */
@@ -285,11 +292,18 @@ function OtherPrompt({ disabled }: { disabled: boolean }): JSX.Element {
 
 const NAMED = 4;
 
+interface AsideProps {
+  picture: DifferencePicture;
+  compared: Compared;
+  looked: Looked;
+}
+
 /** What does not align, what is paired though it differs, and where most differs. */
-function Aside({ picture, compared }: { picture: DifferencePicture; compared: Compared }): JSX.Element {
+function Aside({ picture, compared, looked }: AsideProps): JSX.Element {
   const words = useWords(differenceWords);
   const attention = useWords(attentionWords);
-  const { all, limit, most, sides } = compared;
+  const plane = useWords(planeWords);
+  const { most, sides } = compared;
   const { listed: listing } = useWords(sharedWords);
   const names = words.sides[picture.reference] ?? ["", ""];
   const groups = [...new Map([...compared.queries, ...compared.keys].map((one) => [`${one.before}/${one.now}`, one])).values()];
@@ -300,16 +314,20 @@ function Aside({ picture, compared }: { picture: DifferencePicture; compared: Co
     return found.length > NAMED ? words.andMore(some, found.length - NAMED) : some;
   };
   const said: string[] = [];
-  if (most === null) said.push(words.same);
+  if (most === null) said.push(words.nothing);
+  else if (most.change === 0) said.push(words.same);
   else {
-    const change = signed(all.weights[most.row * all.cols + most.col] ?? 0, attention.notANumber);
-    said.push(words.largest(change, cellWords(all, sides, most, attention).pair));
+    const { query, key } = most;
+    const pair = `${spanName(sides.queryTokens, query, query)} → ${spanName(sides.keyTokens, key, key)}`;
+    said.push(words.largest(signed(most.change, attention.notANumber), pair));
   }
+  if (looked.late !== null) said.push(plane.late[looked.late]);
+  const block = looked.map?.block ?? 1;
+  if (block > 1 && compared.limit > 0) said.push(words.blocks(block));
   const [before, now, replaced] = [listed("only_before"), listed("only_now"), listed("replaced")];
   if (before !== null) said.push(words.unaligned(names[0], before));
   if (now !== null) said.push(words.unaligned(names[1], now));
   if (replaced !== null) said.push(words.replaced(replaced));
-  if (all.block > 1 && limit > 0) said.push(attention.blocks(all.block));
   said.push(words.meaning);
   return <bdi>{said.join(" · ")}</bdi>;
 }

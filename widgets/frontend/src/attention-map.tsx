@@ -76,12 +76,13 @@ export interface MapProps {
   onRelease: () => void;
 }
 
-/** What a cell says, in words: `“ to” → “ Mary”` and its weight. */
+/** What a cell says, in words: `“ to” → “ Mary”` and its weight, or the `text` of what it holds instead. */
 export function cellWords(
   map: HeadMap,
   picture: Sides,
   cell: Cell,
   words: Words<typeof attentionWords>,
+  text?: string,
 ): Said {
   const rows = rowSpan(map, cell.row);
   const cols = colSpan(map, cell.col);
@@ -89,7 +90,7 @@ export function cellWords(
   const pair = `${from} → ${spanName(picture.keyTokens, cols.first, cols.last)}`;
   const hidden = hiddenBy(map, cell.row, cell.col);
   if (hidden !== null) return { pair, weight: hidden === "later" ? words.masked : words.beyondWindow };
-  const weight = weightText(map.weights[cell.row * map.cols + cell.col] ?? NaN, map.exact, words.notANumber);
+  const weight = text ?? weightText(map.weights[cell.row * map.cols + cell.col] ?? NaN, map.exact, words.notANumber);
   if (map.block === 1) return { pair, weight };
   const count = ({ first, last }: { first: number; last: number }): number => last - first + 1;
   return { pair, weight: words.largestInBlock(weight, count(rows), count(cols)) };

@@ -1,7 +1,8 @@
 /** What the panel asks of Python beyond its traits. Of each kind the newest question counts; older answers are dropped. */
 
 import { type Decoded, type PanelModel, decode } from "./shared";
-import type { State } from "./attention-state";
+
+type Asking = Pick<PanelModel<never>, "saved" | "send" | "onMessage">;
 
 export interface Answer {
   arrays: Record<string, Decoded>;
@@ -16,10 +17,10 @@ interface Waiting {
 
 export class Questions {
   #number = 0;
-  readonly #model: PanelModel<State>;
+  readonly #model: Asking;
   readonly #waiting = new Map<string, Waiting>();
 
-  constructor(model: PanelModel<State>) {
+  constructor(model: Asking) {
     this.#model = model;
     model.onMessage((message, buffers) => this.#receive(message, buffers));
   }

@@ -3,8 +3,9 @@
 import { useComputed, useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { carriedMatrix } from "./attention-carried";
+import { finer } from "./attention-finer";
 import { Questions } from "./attention-questions";
-import { type Region, blockFor, blocksOf, isWhole, whole, within } from "./attention-region";
+import { type Region, whole } from "./attention-region";
 import {
   type AttentionView,
   type Combine,
@@ -20,7 +21,6 @@ import {
   readRows,
   readView,
   thumbnailMap,
-  visibleKeys,
 } from "./attention-state";
 import { type Asked, Tiles } from "./attention-tiles";
 import { type Fault, attentionWords, faultOf, useModel, usePicture, wordsOf } from "./shared";
@@ -111,7 +111,7 @@ export function useAttention(): Attention {
     const { all, rows } = shown.value;
     const { picture } = found.value;
     if (all === null || picture === null || rows === null || asked.value === null) return all;
-    return part(all, rows, picture, region.value, asked.value, tiles);
+    return finer(all, rows.seen, picture, region.value, asked.value, tiles);
   });
   const look = (next: Region): void => {
     const { picture } = found.peek();
@@ -130,36 +130,3 @@ export function useAttention(): Attention {
     look,
   };
 }
-
-/** A part of the map in cells as fine as can be seen; from the whole's own cells until finer ones arrive. */
-function part(
-  all: HeadMap,
-  rows: Rows,
-  picture: Picture,
-  region: Region,
-  asked: Asked,
-  tiles: Tiles,
-): HeadMap {
-  const { queries, keys } = picture;
-  if (isWhole(region, whole(queries, keys))) return all;
-  const block = blockFor(region, all.block);
-  const down = blocksOf(region.top, region.rows, queries, block);
-  const across = blocksOf(region.left, region.cols, keys, block);
-  const coarseRow = within(down.starts, all.rowStart);
-  const coarseCol = within(across.starts, all.colStart);
-  const coarse = (row: number, col: number): number =>
-    all.weights[(coarseRow[row] as number) * all.cols + (coarseCol[col] as number)] as number;
-  const places = { rowStart: down.starts, colStart: across.starts, rowEnd: down.end, colEnd: across.end };
-  const size = { rows: down.starts.length, cols: across.starts.length };
-  const visible = visibleKeys(rows, down.starts, down.end);
-  if (block === all.block) {
-    const weights = Float32Array.from({ length: size.rows * size.cols }, (_, at) =>
-      coarse(Math.floor(at / size.cols), at % size.cols),
-    );
-    return { ...all, ...places, ...size, weights, visible };
-  }
-  const arrived = tiles.arrived.value; // drawn anew with what comes next
-  const { weights, complete } = tiles.read(asked, { queries, keys }, block, down.starts, across.starts, coarse);
-  return { ...all, ...places, ...size, weights, visible, block, exact: complete && arrived >= 0 };
-}
-

@@ -152,7 +152,7 @@ export interface HeadMap {
   combine: Combine;
   rows: number;
   cols: number;
-  /** Weights from 0 to 1, row by row; what is not a number stays NaN. */
+  /** Weights from 0 to 1, row by row; what is not a number stays NaN. What else cells hold follows, plane after plane. */
   weights: Float32Array;
   rowStart: number[];
   colStart: number[];
@@ -297,15 +297,15 @@ export function readRows(matrix: Matrix): Rows {
   };
 }
 
-/** The keys that any query of each block of rows may see. */
-export function visibleKeys(rows: Rows, rowStart: readonly number[], rowEnd: number): Int32Array {
+/** The keys that any query of each block of rows may see; `seen` as in {@link Rows}. */
+export function visibleKeys(seen: Int32Array, rowStart: readonly number[], rowEnd: number): Int32Array {
   const visible = new Int32Array(rowStart.length * 2);
   rowStart.forEach((start, row) => {
     let first = Infinity;
     let last = 0;
     for (let query = start; query < (rowStart[row + 1] ?? rowEnd); query++) {
-      first = Math.min(first, rows.seen[query * 2] ?? 0);
-      last = Math.max(last, rows.seen[query * 2 + 1] ?? 0);
+      first = Math.min(first, seen[query * 2] ?? 0);
+      last = Math.max(last, seen[query * 2 + 1] ?? 0);
     }
     visible[row * 2] = Math.min(first, last);
     visible[row * 2 + 1] = last;
@@ -333,7 +333,7 @@ export function exactMap(matrix: Matrix, rows: Rows, picture: Picture): HeadMap 
     colEnd: picture.keys,
     block: Math.max(1, matrix.block),
     exact: true,
-    visible: visibleKeys(rows, matrix.row_start, picture.queries),
+    visible: visibleKeys(rows.seen, matrix.row_start, picture.queries),
   };
 }
 

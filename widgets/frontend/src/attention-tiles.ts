@@ -28,52 +28,56 @@ export class Tiles {
    * Cells of `block` x `block` positions that begin at `rowStart` and `colStart`, multiples of `block`; NaN-free cells
    * that are not there yet are filled by `otherwise`, and asked for.
    *
-   * @returns the weights, and whether all of them were there
+   * @param planes how many numbers each cell has
+   * @returns the weights, plane after plane, and whether all of them were there
    */
   read(
-    asked: Asked,
+    asked: object,
     size: { queries: number; keys: number },
     block: number,
     rowStart: readonly number[],
     colStart: readonly number[],
-    otherwise: (row: number, col: number) => number,
+    otherwise: (row: number, col: number, plane: number) => number,
+    planes = 1,
   ): { weights: Float32Array; complete: boolean } {
     const { rows, cols } = { rows: rowStart.length, cols: colStart.length };
-    const weights = new Float32Array(rows * cols);
+    const weights = new Float32Array(rows * cols * planes);
     const name = `${JSON.stringify(asked)}/${block}`;
     const span = SIDE * block;
-    const missing = { top: Infinity, left: Infinity, bottom: 0, right: 0 };
-    const firstRow = Math.floor((rowStart[0] ?? 0) / block);
-    const firstCol = Math.floor((colStart[0] ?? 0) / block);
-    for (let tileRow = Math.floor(firstRow / SIDE); tileRow * SIDE < firstRow + rows; tileRow++) {
-      for (let tileCol = Math.floor(firstCol / SIDE); tileCol * SIDE < firstCol + cols; tileCol++) {
-        const tile = this.#kept.get(`${name}/${tileRow}/${tileCol}`);
-        if (tile === undefined) {
-          missing.top = Math.min(missing.top, tileRow * span);
-          missing.left = Math.min(missing.left, tileCol * span);
-          missing.bottom = Math.max(missing.bottom, (tileRow + 1) * span);
-          missing.right = Math.max(missing.right, (tileCol + 1) * span);
-        }
-        const width = Math.min(SIDE, Math.ceil(size.keys / block) - tileCol * SIDE);
-        for (let row = Math.max(0, tileRow * SIDE - firstRow); row < Math.min(rows, (tileRow + 1) * SIDE - firstRow); row++) {
-          const from = (row + firstRow - tileRow * SIDE) * width;
-          for (let col = Math.max(0, tileCol * SIDE - firstCol); col < Math.min(cols, (tileCol + 1) * SIDE - firstCol); col++) {
-            weights[row * cols + col] =
-              tile === undefined ? otherwise(row, col) : (tile[from + col + firstCol - tileCol * SIDE] as number);
-          }
+    const missing = { rows: [] as number[], columns: [] as number[] };
+    const firstRow = (rowStart[0] ?? 0) / block;
+    const firstCol = (colStart[0] ?? 0) / block;
+    const squares: (Float32Array | undefined)[][] = [];
+    for (let y = Math.floor(firstRow / SIDE); y * SIDE < firstRow + rows; y++) {
+      squares[y] = [];
+      for (let x = Math.floor(firstCol / SIDE); x * SIDE < firstCol + cols; x++) {
+        if ((squares[y]![x] = this.#kept.get(`${name}/${y}/${x}`)) !== undefined) continue;
+        missing.rows.push(y);
+        missing.columns.push(x);
+      }
+    }
+    const width = Math.ceil(size.keys / block);
+    for (let row = 0; row < rows; row++) {
+      const y = Math.floor((firstRow + row) / SIDE);
+      for (let col = 0; col < cols; col++) {
+        const x = Math.floor((firstCol + col) / SIDE);
+        const at = (firstRow + row - y * SIDE) * Math.min(SIDE, width - x * SIDE) + firstCol + col - x * SIDE;
+        for (let plane = 0; plane < planes; plane++) {
+          weights[(plane * rows + row) * cols + col] =
+            squares[y]![x]?.[at * planes + plane] ?? otherwise(row, col, plane);
         }
       }
     }
-    const complete = missing.bottom === 0;
-    if (!complete) {
-      const bottom = Math.min(size.queries, missing.bottom);
-      const right = Math.min(size.keys, missing.right);
-      this.#ask(asked, name, block, [missing.top, bottom], [missing.left, right]);
-    }
+    const complete = missing.rows.length === 0;
+    const around = (squares: number[], count: number): [number, number] => [
+      Math.min(...squares) * span,
+      Math.min(count, (Math.max(...squares) + 1) * span),
+    ];
+    if (!complete) this.#ask(asked, name, block, around(missing.rows, size.queries), around(missing.columns, size.keys));
     return { weights, complete };
   }
 
-  #ask(asked: Asked, name: string, block: number, rows: [number, number], columns: [number, number]): void {
+  #ask(asked: object, name: string, block: number, rows: [number, number], columns: [number, number]): void {
     const wanted = `${name}/${rows}/${columns}`;
     if (this.#wanted === wanted) return;
     this.#wanted = wanted;
@@ -84,20 +88,21 @@ export class Tiles {
       done();
       const found = arrays["weights"];
       if (!(found?.values instanceof Float32Array)) return;
-      this.#cut(name, found.values, found.shape as [number, number], rows[0] / block, columns[0] / block);
+      this.#cut(name, found.values, found.shape, rows[0] / block, columns[0] / block);
       this.arrived.value += 1;
     }, done);
   }
 
-  #cut(name: string, values: Float32Array, [rows, cols]: [number, number], firstRow: number, firstCol: number): void {
+  #cut(name: string, values: Float32Array, [rows = 0, cols = 0, planes = 1]: readonly number[], firstRow: number, firstCol: number): void {
     for (let top = 0; top < rows; top += SIDE) {
       for (let left = 0; left < cols; left += SIDE) {
         const height = Math.min(SIDE, rows - top);
         const width = Math.min(SIDE, cols - left);
-        const tile = new Float32Array(height * width);
+        const line = width * planes;
+        const tile = new Float32Array(height * line);
         for (let row = 0; row < height; row++) {
-          const from = (top + row) * cols + left;
-          tile.set(values.subarray(from, from + width), row * width);
+          const from = ((top + row) * cols + left) * planes;
+          tile.set(values.subarray(from, from + line), row * line);
         }
         this.#kept.set(`${name}/${(firstRow + top) / SIDE}/${(firstCol + left) / SIDE}`, tile);
       }

@@ -61,6 +61,7 @@ export {
   neuronWords,
   noteWords,
   picturesWords,
+  planeWords,
   samplingWords,
   sharedWords,
   textWords,

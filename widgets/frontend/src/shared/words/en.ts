@@ -385,6 +385,14 @@ export const pictures = {
   asTable: (rows: number, columns: number) => `the weights as a table (${rows} × ${columns})`,
 };
 
+/** What maps of numbers say of cells that follow the zoom. */
+export const plane = {
+  late: {
+    coming: "coarse; finer cells are being computed",
+    kernel: "finer cells need the kernel",
+  },
+};
+
 export const depth = {
   title: "Attention over depth",
   measure: "Measure",
@@ -408,7 +416,7 @@ export const depth = {
     rollout:
       "Rollout (Abnar & Zuidema 2020): each layer mixes tokens by ½ × the mean of its heads’ weights + ½ × the token itself; the layers’ mixtures are multiplied. Rows sum to 1. Values and MLPs are left out.",
     flow: "Flow (Abnar & Zuidema 2020): each layer’s mixtures (½ × the mean of its heads’ weights + ½ × the token itself) as pipes; how much could pass at most from the column’s token to the row. Each cell is a maximum of its own, so rows do not sum to 1.",
-    norm: "Norm-weighted (Kobayashi et al. 2020): the length of weight × value × output projection, what a head moves from the column’s token, in the residual stream’s units. Several heads: the mean of the lengths.",
+    norm: "Norm-weighted (Kobayashi et al. 2020): the length of weight × value × output projection, what a head moves from the column’s token, in the residual stream’s units. Of several heads the lengths’ mean is shown, or the largest.",
   },
   keys: [
     ["← → ↑ ↓", "walk the cells; move the layer"],
@@ -444,15 +452,19 @@ export const difference = {
   says: (change: string, before: string, was: string, now: string, is: string) =>
     `${change} (${before} ${was}, ${now} ${is})`,
   onlyIn: (side: string, weight: string) => `only ${side}: ${weight}`,
+  inBlock: (weight: string, rows: number, cols: number) => `${weight}, the largest difference in ${rows} × ${cols}`,
+  apart: "only one side has these tokens",
+  blocks: (size: number) => `each cell is the largest of ${size} × ${size} differences`,
   less: (limit: string) => `${limit} less`,
   more: (limit: string) => `${limit} more`,
   same: "no weight differs",
+  nothing: "the two have no tokens in common",
   largest: (change: string, pair: string) => `largest difference ${change}: ${pair}`,
   unaligned: (side: string, tokens: string) => `only ${side}, hatched: ${tokens}`,
   replaced: (tokens: string) => `different tokens in the same place: ${tokens}`,
   quoted: (token: string) => `“${token}”`,
   andMore: (tokens: string, count: number) => `${tokens} and ${whole(count)} more`,
-  meaning: "Tokens are aligned first by themselves, then by their characters; where several stand for one, keys’ weights are added up and queries averaged.",
+  meaning: "Tokens are aligned first by themselves, then by their characters; where several stand for one, keys’ weights are added up and queries averaged. Several heads become one on each side first.",
   keys: [
     ["← → ↑ ↓", "walk the cells"],
     ["+ −", "zoom the map"],

@@ -32,6 +32,7 @@ export const measureNames = { en: en.measureNames, zh: zh.measureNames };
 export const measuresWords = { en: en.measures, zh: zh.measures };
 export const neuronWords = { en: en.neuron, zh: zh.neuron };
 export const picturesWords = { en: en.pictures, zh: zh.pictures };
+export const planeWords = { en: en.plane, zh: zh.plane };
 export const depthWords = { en: en.depth, zh: zh.depth };
 export const differenceWords = { en: en.difference, zh: zh.difference };
 export const tokenWords = { en: en.token, zh: zh.token };

@@ -372,6 +372,13 @@ export const pictures: typeof en.pictures = {
   asTable: (rows, columns) => `权重数值表（${rows} × ${columns}）`,
 };
 
+export const plane: typeof en.plane = {
+  late: {
+    coming: "目前较粗，正在计算更细的格",
+    kernel: "更细的格需要内核才能计算",
+  },
+};
+
 export const depth: typeof en.depth = {
   title: "逐层累积的注意力",
   measure: "度量",
@@ -395,7 +402,7 @@ export const depth: typeof en.depth = {
     rollout:
       "展开（Abnar 与 Zuidema，2020）：每层按“½ × 各头权重的平均 + ½ × 词元自身”混合各词元，再把各层的混合矩阵相乘。每行之和为 1。不考虑值向量与 MLP。",
     flow: "流（Abnar 与 Zuidema，2020）：把每层的混合矩阵（½ × 各头权重的平均 + ½ × 词元自身）看作管道容量，求从列词元到行词元最多能通过多少。每格各自求最大值，因此每行之和不为 1。",
-    norm: "范数加权（Kobayashi 等，2020）：权重 × 值 × 输出投影所得向量的长度，即注意力头从列词元搬运的量，单位与残差流相同。选中多个头时取长度的平均。",
+    norm: "范数加权（Kobayashi 等，2020）：权重 × 值 × 输出投影所得向量的长度，即注意力头从列词元搬运的量，单位与残差流相同。选中多个头时显示长度的平均值或最大值。",
   },
   keys: [
     ["← → ↑ ↓", "在格间移动；移动层滑块"],
@@ -430,15 +437,19 @@ export const difference: typeof en.difference = {
   },
   says: (change, before, was, now, is) => `${change}（${before}：${was}；${now}：${is}）`,
   onlyIn: (side, weight) => `只见于一侧（${side}）：${weight}`,
+  inBlock: (weight, rows, cols) => `${weight}，为 ${rows} × ${cols} 范围内的最大差异`,
+  apart: "这些词元只见于一侧",
+  blocks: (size) => `每格为 ${size} × ${size} 个差异中最大的一个`,
   less: (limit) => `减少 ${limit}`,
   more: (limit) => `增加 ${limit}`,
   same: "所有权重都相同",
+  nothing: "双方没有对应的词元",
   largest: (change, pair) => `最大差异 ${change}：${pair}`,
   unaligned: (side, tokens) => `只见于一侧（${side}），以斜线表示：${tokens}`,
   replaced: (tokens) => `同一位置的不同词元：${tokens}`,
   quoted: (token) => `“${token}”`,
   andMore: (tokens, count) => `${tokens} 等，另有 ${whole(count)} 处`,
-  meaning: "先按词元对齐，再按字符对齐；若多个词元对应一处，则键的权重相加，查询的权重取平均。",
+  meaning: "先按词元对齐，再按字符对齐；若多个词元对应一处，则键的权重相加，查询的权重取平均。选中多个头时，先在两侧各自合并，再相减。",
   keys: [
     ["← → ↑ ↓", "在格间移动"],
     ["+ −", "缩放矩阵图"],
