@@ -204,7 +204,7 @@ def view(four: Notebook, request: pytest.FixtureRequest) -> Iterator[Locator]:
         f"{name}.mode = {mode!r}\n{name}.wait(300)"
     )
     root = four.page.locator(element).first
-    expect(root if mode == "text" else root.locator(".explorer-dot.is-live").first).to_be_visible()
+    expect(root.locator(".explorer-dot.is-live").first).to_be_visible()
     yield root
     root.locator("details").evaluate_all("all => all.forEach(one => { one.open = false; })")
     four.run("attention.exploration.unpin()\nattention.mode = 'matrix'\nattention.wait(300)")
@@ -232,12 +232,11 @@ def test_a_view_of_attention_is_all_at_the_keyboard_and_for_who_listens(four: No
             keys.press(key)
         assert view.evaluate("view => view.contains(document.activeElement)"), f"the keyboard fell out at {place}"
     assert page.evaluate(_NOTEBOOK) == before
-    # What is drawn has a table of its numbers behind it, but for the text, whose tokens say theirs.
+    # What is drawn has a table of its numbers behind it.
     for summary in view.locator("summary").all():
         summary.focus()
         keys.press("Enter")
-    text = "explorer-text-view" in (view.get_attribute("class") or "")
-    expect(view.locator("[role=option][aria-label]" if text else "table tbody tr").first).to_be_visible()
+    expect(view.locator("table tbody tr").first).to_be_visible()
     found = []
     for theme in THEMES[:2]:
         four.theme(theme)
