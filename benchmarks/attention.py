@@ -98,8 +98,7 @@ def _pointer() -> Table:
     say(f"the pointer over maps of {_LONGEST} tokens")
     found = Table(
         f"The pointer over attention of {_LONGEST:,} tokens",
-        "In JupyterLab. script: milliseconds from a move to the second frame after it, JupyterLab's own included, the
-"
+        "In JupyterLab. script: milliseconds from a move to the second frame after it, JupyterLab's own included, the\n"
         "pointer jumping over the map. tasks: of 50 ms or more.",
         ("over", "script a move, ms", "most, ms", "goal"),
     )
