@@ -14,6 +14,8 @@ _CELLS = (
 )
 _LAYERS, _HEADS = 30, 9
 _NAME = 'document.querySelector(".explorer-subtitle").textContent'
+# Until its weights are there the head is shown as the small map has it, in few cells.
+_EXACT = 'document.querySelector(".explorer-map.is-waiting") === null'
 # The small maps fill the canvas evenly: layers are columns, heads are rows.
 _CLICK = f"""
 const box = document.querySelector(".explorer-heads > canvas").getBoundingClientRect();
@@ -45,7 +47,7 @@ def measure(lengths: Iterable[int], clicks: int) -> dict[int, list[float]]:
                 changed(
                     lab.page,
                     _CLICK.replace("LAYER", str(layer)).replace("HEAD", str(head)),
-                    f'{_NAME} === "layer {layer} · head {head}"',
+                    f'{_NAME} === "layer {layer} · head {head}" && {_EXACT}',
                     PATIENCE_MS / 1000,
                 )
                 for layer, head in heads
