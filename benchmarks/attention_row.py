@@ -12,6 +12,7 @@ import psutil  # type: ignore[import-untyped]
 from benchmarks.attention_tools import CHOICE, Tool
 from benchmarks.limited import resident, watched
 from benchmarks.painting import PaintError, changed, painter
+from benchmarks.table import size
 
 _EMPTY = "empty.html"
 _CHANGES, _CHANGES_S = 5, 10.0
@@ -53,7 +54,7 @@ class Painted:
         seconds: to the picture, each time.
         choices: seconds until another layer or head was painted.
         growth: bytes of resident memory at the highest, above those of a browser with an empty page.
-        reason: why there are no seconds; empty where there are some.
+        reason: why there is no picture, or not each time; else empty.
         choice_reason: why there are no choices.
     """
 
@@ -85,8 +86,6 @@ def paint(
         patience: seconds for the picture, and for each choice.
         most: bytes of resident memory for the browser.
     """
-    from playwright.sync_api import Error
-
     (root / _EMPTY).write_text("<!doctype html>", "utf-8")
     found, before = Painted(), 0
     with watched(_browser, most) as watch:
@@ -99,13 +98,10 @@ def paint(
                         found.seconds.append(seconds)
                         if tool is not None and len(found.seconds) == 1:
                             _choose(shown, tool, patience, found)
-        except (PaintError, Error) as error:
-            if not found.seconds:
-                found.reason = _reason(str(error), patience)
-    if watch.over and found.seconds:
-        found.choice_reason = f"out of memory: more than {most / 1e9:.0f} GB"
-    elif watch.over:
-        found.reason = f"out of memory: more than {most / 1e9:.0f} GB"
+        except PaintError as error:
+            found.reason = _reason(str(error), patience)
+    if watch.over:
+        found.reason = f"out of memory: more than {size(most)}"
     found.growth = max(0, watch.highest - before)
     return found
 

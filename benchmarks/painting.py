@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -92,24 +92,31 @@ class Painter:
         """
         from playwright.sync_api import Error
 
-        context = self._browser.new_context(viewport={"width": 1280, "height": 1000})
         faults: list[str] = []
-        try:
-            shown = context.new_page()
-            shown.on("pageerror", lambda error: faults.append(str(error)))
-            for name, text in (scripts or {}).items():
-                shown.route(f"https://**/{name}", partial(_answer, text))
-            shown.add_init_script(_WATCH.replace("PICTURE", picture))
-            patience = 1000 * patience_s
+        patience = 1000 * patience_s
+        with ExitStack() as undo:
             try:
+                context = self._browser.new_context(viewport={"width": 1280, "height": 1000})
+                undo.callback(_close, context)
+                shown = context.new_page()
+                shown.on("pageerror", lambda error: faults.append(str(error)))
+                for name, text in (scripts or {}).items():
+                    shown.route(f"https://**/{name}", partial(_answer, text))
+                shown.add_init_script(_WATCH.replace("PICTURE", picture))
                 shown.goto(f"{self._address}/{page}", wait_until="commit", timeout=patience)
                 found = shown.wait_for_function("window.firstPaint", polling=100, timeout=patience)
                 seconds = float(found.json_value()) / 1000
             except Error as error:
                 raise PaintError("; ".join([error.message.splitlines()[0], *faults])) from error
             yield shown, seconds
-        finally:
-            context.close()
+
+
+def _close(context: Any) -> None:
+    """Of a browser that is gone, nothing is open."""
+    from playwright.sync_api import Error
+
+    with suppress(Error):
+        context.close()
 
 
 def changed(page: Any, act: str, done: str, patience_s: float) -> float:
