@@ -25,12 +25,12 @@ The sample model, random words, the same for all. In Python: our panel from a fi
 until its state is as a notebook sends it; the others from the same weights as tensors, already loaded, until their HTML
 is there, each in an environment and a process of its own. painted: that and the seconds from navigation to the picture
 in Chromium. other head: from a selection of any of the 270 to its weights in the state; painted, from a click on its
-small map in JupyterLab, and for the others from a click or a choice in a list, of another layer where all are at hand
-and of another head where one is, until that is painted; they compute nothing in Python. sent: bytes of the state
-without the panel's code, bytes of the HTML. memory: resident at the highest, in Python beyond the trace or tensors, in
-the browser beyond one with an empty page. A tool is ended {PATIENCE_S:.0f} s after it began in Python,
-{PATIENCE_S:.0f} s after its page was opened, and when either has more than {size(MOST_BYTES)}; one without a picture
-is not tried with more tokens."""
+small map in JupyterLab until those weights are, the small map large meanwhile. For the others, who compute nothing
+then, from a click or a choice in a list, of another layer where all are at hand and of another head where one is.
+sent: bytes of the state without the panel's code, bytes of the HTML, without BertViz's scripts from the web. memory:
+resident at the highest, in Python beyond the trace or tensors, in the browser beyond one with an empty page. A tool is
+ended {PATIENCE_S:.0f} s after it began in Python, {PATIENCE_S:.0f} s after its page was opened, and when either has
+more than {size(MOST_BYTES)}; one without a picture is not tried with more tokens."""
 
 
 def tables(quick: bool) -> Iterator[Table]:

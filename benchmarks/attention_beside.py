@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
 
 from benchmarks import fresh, limited
 from benchmarks.attention_row import Row, paint
 from benchmarks.attention_tools import TOOLS, Tool
-from benchmarks.environments import NoEnvironment, python_of
+from benchmarks.environments import NoEnvironment, Peer, python_of
 from benchmarks.limited import Stopped
 from benchmarks.measuring import spread
 from benchmarks.scripts import NoScripts, fetch
 from benchmarks.table import say, size
 
 PATIENCE_S = 60.0
-MOST_BYTES = 14e9
+# Room for what else runs; the weights of 270 heads over 4,096 tokens are more than that on most machines.
+MOST_BYTES = min(14e9, 0.6 * psutil.virtual_memory().total)
 _LAYERS, _ONE_LAYER, _HEADS, _FLOAT32 = 30, 15, 9, 4
 _SHORT, _ROUNDS = 64, 3
 
@@ -35,7 +39,8 @@ class Beside:
         self._root = root
         self._quick = quick
         self._given_up: dict[tuple[str, bool], str] = {}
-        self._pythons: dict[str, Path | None] = {}
+        self._pythons: dict[Peer | None, Path | None] = {None: None}
+        self._missing: set[Peer | None] = set()
         self._scripts: dict[str, str] = {}
         self.reasons: list[str] = []
         try:
@@ -51,7 +56,7 @@ class Beside:
         written: list[int] = []
         for tool in TOOLS:
             row = Row(f"{tokens:,}", f"{tool.name} {_version(tool)}", tool.shows)
-            row.python = self._refusal(tool, tokens)
+            row.python = self._refusal(tool, tokens) or self._not_installed(tool.peer)
             if not row.python:
                 if not written:
                     written = self._layers(tokens)
@@ -70,17 +75,18 @@ class Beside:
         if self._quick and tokens > _SHORT:
             return "not run: takes minutes"
         if tool.every and _bytes(tokens, _LAYERS) >= MOST_BYTES:
-            return f"out of memory: its tensors alone are {size(_bytes(tokens, _LAYERS))}"
-        if tool.peer is not None and tool.peer.package not in self._pythons:
-            try:
-                self._pythons[tool.peer.package] = python_of(tool.peer)
-            except NoEnvironment as error:
-                for one in TOOLS:
-                    if one.peer == tool.peer:
-                        self._given_up[_key(one)] = "not installed"
-                self._pythons[tool.peer.package] = None
-                self.reasons.append(f"{tool.peer.package} {tool.peer.version} could not be installed: {error}")
+            return f"not run: its tensors alone are {size(_bytes(tokens, _LAYERS))}"
         return self._given_up.get(_key(tool), "")
+
+    def _not_installed(self, peer: Peer | None) -> str:
+        """Makes a peer's environment where it is missing; says so where that fails."""
+        if peer is not None and peer not in self._pythons and peer not in self._missing:
+            try:
+                self._pythons[peer] = python_of(peer)
+            except NoEnvironment as error:
+                self._missing.add(peer)
+                self.reasons.append(f"{peer.package} {peer.version} could not be installed: {error}")
+        return "not installed" if peer in self._missing else ""
 
     def _measure(self, tool: Tool, tokens: int, folder: Path, row: Row) -> None:
         page = folder / f"{tool.maker}.html"
@@ -88,7 +94,7 @@ class Beside:
             made, growth = limited.call(
                 "attention_peers",
                 "make",
-                python=None if tool.peer is None else self._pythons[tool.peer.package],
+                python=self._pythons[tool.peer],
                 patience=PATIENCE_S,
                 most=MOST_BYTES,
                 tool=tool.maker,
@@ -131,8 +137,6 @@ def _key(tool: Tool) -> tuple[str, bool]:
 
 
 def _version(tool: Tool) -> str:
-    from importlib.metadata import version
-
     return version("bertviz") if tool.peer is None else tool.peer.version
 
 
