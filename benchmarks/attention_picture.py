@@ -14,20 +14,21 @@ from typing import Any
 
 from benchmarks.inputs import random_text
 from benchmarks.memory import resident
-from benchmarks.pages import CODE
+from benchmarks.pages import CODE, write_page
 
 _WARM_UP_TOKENS = 8
 _SWITCHES = 20
 _LOOKED_AT_S = 0.002
 
 
-def measure(tokens: int, rounds: int, page: bool) -> dict[str, Any]:
+def measure(tokens: int, rounds: int, page: bool, folder: str) -> dict[str, Any]:
     """Measures in this process, which should be fresh: the first round's memory is what a notebook would grow by.
 
     Args:
         tokens: length of the texts, a new one each round.
         rounds: how many first pictures are timed.
         page: whether the last panel is saved as a page as well.
+        folder: what a browser is sent of the first panel is written there.
 
     Returns:
         `first` and `switch`, lists of seconds; `bytes`, that a notebook sends for the first picture, the panel's code
@@ -55,10 +56,12 @@ def measure(tokens: int, rounds: int, page: bool) -> dict[str, Any]:
                 if (panel.matrix["layer"], *panel.matrix["heads"]) != (chosen.layer, *(chosen.heads or ())):
                     raise RuntimeError("Another head was chosen, and its weights are not there.")
         found.setdefault("growth", highest[0])
+        if number == 0:
+            write_page(panel, Path(folder))
         if page and number == rounds - 1:
             started = time.perf_counter()
-            with tempfile.TemporaryDirectory() as folder:
-                found["page_bytes"] = panel.save(Path(folder, "page.html")).stat().st_size
+            with tempfile.TemporaryDirectory() as scratch:
+                found["page_bytes"] = panel.save(Path(scratch, "page.html")).stat().st_size
             found["page_seconds"] = time.perf_counter() - started
         panel.close()
         del panel, trace

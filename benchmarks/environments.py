@@ -28,10 +28,12 @@ class Peer:
     Attributes:
         package: its distribution.
         version: the one that is measured.
+        beside: what it imports without naming it as a dependency; installed as it is here.
     """
 
     package: str
     version: str
+    beside: tuple[str, ...] = ()
 
 
 class NoEnvironment(Exception):  # noqa: N818 - reads as what happened
@@ -44,7 +46,7 @@ def python_of(peer: Peer) -> Path:
     Raises:
         NoEnvironment: pip could not install the peer.
     """
-    same = [f"{name}=={version(name)}" for name in ("torch", "transformers", "psutil")]
+    same = [f"{name}=={version(name)}" for name in ("torch", "transformers", "psutil", *peer.beside)]
     wanted = "\n".join([*same, f"{peer.package}=={peer.version}", f"python=={sys.version.split()[0]}"])
     folder = cache.root() / "benchmarks" / f"{peer.package}-{peer.version}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def call(module: str, function: str, *, python: Path | None = None, **arguments: Any) -> Any:
@@ -28,13 +28,18 @@ def call(module: str, function: str, *, python: Path | None = None, **arguments:
     Raises:
         RuntimeError: it failed there; the message ends with what it said.
     """
-    interpreter = sys.executable if python is None else str(python)
-    command = [interpreter, "-m", "benchmarks.fresh", f"benchmarks.{module}", function, json.dumps(arguments)]
-    result = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
+    words = command(module, function, python, arguments)
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
     if result.returncode != 0:
         said = result.stderr.strip()[-2000:]
         raise RuntimeError(f"{module}.{function} ended with status {result.returncode} in its own process.\n{said}")
     return json.loads(result.stdout.strip().splitlines()[-1])
+
+
+def command(module: str, function: str, python: Path | None, arguments: dict[str, Any]) -> list[str]:
+    """The words that start such a process, from the folder `ROOT`."""
+    interpreter = sys.executable if python is None else str(python)
+    return [interpreter, "-m", "benchmarks.fresh", f"benchmarks.{module}", function, json.dumps(arguments)]
 
 
 if __name__ == "__main__":

@@ -72,6 +72,23 @@ def make(tokens: int, ours: int, theirs: int, folder: str) -> dict[str, Any]:
     return {maker.folder.name: {"seconds": maker.seconds, "bytes": maker.bytes, "code": maker.code} for maker in makers}
 
 
+def write_page(panel: Any, folder: Path) -> None:
+    """Writes what a notebook is sent of a panel as a page, `index.html`, that shows it without a kernel."""
+    from ipywidgets.widgets.widget import _remove_buffers  # type: ignore[import-untyped]
+
+    state, paths, buffers = _remove_buffers(panel.get_state())
+    shown = {name: value for name, value in state.items() if name not in CODE}
+    places, start = [], 0
+    for path, buffer in zip(paths, buffers, strict=True):
+        places.append({"path": path, "start": start, "length": memoryview(buffer).nbytes})
+        start += memoryview(buffer).nbytes
+    (folder / "index.html").write_text(_PAGE, "utf-8")
+    (folder / "panel.js").write_text(panel._esm, "utf-8")
+    (folder / "panel.css").write_text(panel._css, "utf-8")
+    (folder / "state.json").write_text(json.dumps({"state": shown, "buffers": places}), "utf-8")
+    (folder / "buffers.bin").write_bytes(b"".join(buffers))
+
+
 class _Maker(ABC):
     """One tool: makes pictures, remembers how long each took and how large the last one is."""
 
@@ -103,32 +120,22 @@ class _Panel(_Maker):
         super().__init__(folder)
         self._model = model
 
-    def _picture(self, text: str) -> tuple[Any, str, list[list[Any]], list[bytes]]:
+    def _picture(self, text: str) -> tuple[Any, str, list[bytes]]:
         from ipywidgets.widgets.widget import _remove_buffers  # type: ignore[import-untyped]
 
         from widgets import AttentionPanel
 
         panel = AttentionPanel(self._model, text)
         panel.wait()
-        state, paths, buffers = _remove_buffers(panel.get_state())
-        return panel, json.dumps(state), paths, buffers
+        state, _, buffers = _remove_buffers(panel.get_state())
+        return panel, json.dumps(state), buffers
 
-    def _write(self, picture: tuple[Any, str, list[list[Any]], list[bytes]]) -> None:
-        panel, text, paths, buffers = picture
-        code = {name: getattr(panel, name) for name in CODE}
-        panel.close()
-        self.code = sum(len(json.dumps(source)) for source in code.values())
+    def _write(self, picture: tuple[Any, str, list[bytes]]) -> None:
+        panel, text, buffers = picture
+        self.code = sum(len(json.dumps(getattr(panel, name))) for name in CODE)
         self.bytes = len(text) + sum(memoryview(buffer).nbytes for buffer in buffers) - self.code
-        state = {name: value for name, value in json.loads(text).items() if name not in CODE}
-        places, start = [], 0
-        for path, buffer in zip(paths, buffers, strict=True):
-            places.append({"path": path, "start": start, "length": memoryview(buffer).nbytes})
-            start += memoryview(buffer).nbytes
-        (self.folder / "index.html").write_text(_PAGE, "utf-8")
-        (self.folder / "panel.js").write_text(code["_esm"], "utf-8")
-        (self.folder / "panel.css").write_text(code["_css"], "utf-8")
-        (self.folder / "state.json").write_text(json.dumps({"state": state, "buffers": places}), "utf-8")
-        (self.folder / "buffers.bin").write_bytes(b"".join(buffers))
+        write_page(panel, self.folder)
+        panel.close()
 
 
 class _BertViz(_Maker):

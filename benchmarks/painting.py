@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +18,7 @@ from launcher.lab import is_root
 FLAGS = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 # No page of a measurement reaches another machine.
 CUT_OFF = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-_PATIENCE_MS = 300_000
+_PATIENCE_S = 300.0
 # The frame after the one that found the picture begins when that one has been laid out and painted.
 _WATCH = """
 (() => {
@@ -28,6 +28,21 @@ _WATCH = """
   };
   requestAnimationFrame(look);
 })();
+"""
+# The act runs after the question was answered, so that the one who asks can stop waiting.
+_CHANGE = """
+() => {
+  window.changed = null;
+  setTimeout(() => {
+    const started = performance.now();
+    const look = () => {
+      if (DONE) requestAnimationFrame(() => { window.changed = performance.now() - started });
+      else requestAnimationFrame(look);
+    };
+    ACT;
+    requestAnimationFrame(look);
+  });
+}
 """
 # Both maps of the panel, the large one and the thumbnails, with more than one colour on each.
 PANEL_PICTURE = """(() => {
@@ -54,33 +69,76 @@ class Painter:
         return str(self._browser.version)
 
     def first_paint(self, page: str, picture: str, scripts: Mapping[str, str] | None = None) -> float:
-        """Seconds from the start of the navigation until the picture has been painted, in a browser without cache.
+        """As `painted`, for a page whose picture is all that is wanted: the seconds alone."""
+        with self.painted(page, picture, scripts) as (_, seconds):
+            return seconds
+
+    @contextmanager
+    def painted(
+        self, page: str, picture: str, scripts: Mapping[str, str] | None = None, patience_s: float = _PATIENCE_S
+    ) -> Iterator[tuple[Any, float]]:
+        """A page with its picture, and the seconds from the start of the navigation until that had been painted.
+
+        The browser has no cache of what it showed before.
 
         Args:
             page: path of the page below the folder that is served.
             picture: JavaScript that is true as soon as the picture is on the page.
             scripts: what to answer where the page asks another machine for a script, by the file's name.
+            patience_s: how long it may take.
 
         Raises:
-            PaintError: the page failed, or showed nothing for minutes.
+            PaintError: the page failed, or showed nothing in that time.
         """
         from playwright.sync_api import Error
 
-        context = self._browser.new_context(viewport={"width": 1280, "height": 1000})
         faults: list[str] = []
-        try:
-            shown = context.new_page()
-            shown.on("pageerror", lambda error: faults.append(str(error)))
-            for name, text in (scripts or {}).items():
-                shown.route(f"https://**/{name}", partial(_answer, text))
-            shown.add_init_script(_WATCH.replace("PICTURE", picture))
-            shown.goto(f"{self._address}/{page}", wait_until="commit", timeout=_PATIENCE_MS)
-            found = shown.wait_for_function("window.firstPaint", polling=100, timeout=_PATIENCE_MS)
-            return float(found.json_value()) / 1000
-        except Error as error:
-            raise PaintError("; ".join([error.message.splitlines()[0], *faults])) from error
-        finally:
-            context.close()
+        patience = 1000 * patience_s
+        with ExitStack() as undo:
+            try:
+                context = self._browser.new_context(viewport={"width": 1280, "height": 1000})
+                undo.callback(_close, context)
+                shown = context.new_page()
+                shown.on("pageerror", lambda error: faults.append(str(error)))
+                for name, text in (scripts or {}).items():
+                    shown.route(f"https://**/{name}", partial(_answer, text))
+                shown.add_init_script(_WATCH.replace("PICTURE", picture))
+                shown.goto(f"{self._address}/{page}", wait_until="commit", timeout=patience)
+                found = shown.wait_for_function("window.firstPaint", polling=100, timeout=patience)
+                seconds = float(found.json_value()) / 1000
+            except Error as error:
+                raise PaintError("; ".join([error.message.splitlines()[0], *faults])) from error
+            yield shown, seconds
+
+
+def _close(context: Any) -> None:
+    """Of a browser that is gone, nothing is open."""
+    from playwright.sync_api import Error
+
+    with suppress(Error):
+        context.close()
+
+
+def changed(page: Any, act: str, done: str, patience_s: float) -> float:
+    """Seconds from an act on a page that shows a picture until what it asks for has been painted.
+
+    Args:
+        page: Playwright's.
+        act: JavaScript that does what a click or a choice in a list does.
+        done: JavaScript that is true when the page has what was asked for.
+        patience_s: how long it may take.
+
+    Raises:
+        PaintError: the page failed, or was not done in that time.
+    """
+    from playwright.sync_api import Error
+
+    try:
+        page.evaluate(_CHANGE.replace("ACT", act).replace("DONE", done))
+        found = page.wait_for_function("window.changed", polling=100, timeout=1000 * patience_s)
+        return float(found.json_value()) / 1000
+    except Error as error:
+        raise PaintError(error.message.splitlines()[0]) from error
 
 
 def _answer(script: str, route: Any) -> None:

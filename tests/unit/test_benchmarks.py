@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import environments, peers, recorders
+from benchmarks import attention_beside, attention_peers, attention_tensors, environments, limited, peers, recorders
+from benchmarks.attention_row import COLUMNS, Painted, Row
+from benchmarks.attention_tools import TOOLS
 from benchmarks.environments import NoEnvironment, Peer
 from benchmarks.inputs import random_ids, random_text
+from benchmarks.limited import Stopped
 from benchmarks.live_use import slope
 from benchmarks.measuring import Spread, in_turns, paired, seconds, spread
 from benchmarks.memory import storage_bytes
@@ -196,8 +201,162 @@ def test_an_environment_that_pip_cannot_make_is_refused_and_not_taken_for_made(
 
 
 def test_what_the_peers_run_imports_neither_explorer_nor_a_peer() -> None:
-    code = (
-        "import sys, benchmarks.recorders; print(sorted({'explorer', 'nnsight', 'transformer_lens'} & {*sys.modules}))"
-    )
+    code = """
+import sys, benchmarks.attention_peers, benchmarks.recorders
+peers = {"nnsight", "transformer_lens", "bertviz", "circuitsvis", "inspectus", "attnview"}
+print(sorted({"explorer", *peers} & {*sys.modules}))
+"""
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        ("while True: pass", "did not finish in 1 s"),
+        ("held = b'x' * 400_000_000\nimport threading; threading.Event().wait()", "out of memory: more than 300 MB"),
+        ("raise ValueError('no head 9')", "failed: ValueError: no head 9"),
+        ("print('[1.5]')", ""),
+    ],
+)
+def test_work_beyond_its_limits_is_ended_with_the_reason(tmp_path: Path, work: str, said: str) -> None:
+    """The interpreter is a script that stands for a peer's: it is really run, watched and killed."""
+    python = tmp_path / "python"
+    python.write_text(f"#!{sys.executable}\nprint('ready 0', flush=True)\n{work}\n", "utf-8")
+    python.chmod(0o755)
+    limits = {"python": python, "patience": 1.0 if "True" in work else 60.0, "most": 300e6}
+    if said:
+        with pytest.raises(Stopped) as stopped:
+            limited.call("attention_peers", "make", **limits)
+        assert str(stopped.value) == said
+    else:
+        assert limited.call("attention_peers", "make", **limits)[0] == [1.5]
+
+
+def test_the_memory_of_a_process_is_seen_at_its_highest() -> None:
+    import psutil  # type: ignore[import-untyped]
+
+    itself = [psutil.Process()]
+    before = limited.resident(lambda: itself)
+    with limited.watched(lambda: itself, 1e12) as watch:
+        held = b"x" * 80_000_000
+        for _ in range(3000):  # until it was looked at; the test fails where nobody looks
+            if watch.highest > before + 70e6:
+                break
+            threading.Event().wait(0.01)
+        del held
+    assert watch.highest > before + 70e6
+    assert not watch.over
+
+
+@pytest.mark.model
+def test_the_peers_are_given_the_weights_that_plain_transformers_computes(tmp_path: Path, sample: Any) -> None:
+    import numpy
+    from transformers import AutoModelForCausalLM
+
+    from explorer import samples
+
+    attention_tensors.write(12, [3, 29], str(tmp_path))
+    ids = sample.tokenizer(random_text(sample.tokenizer, 12, (12, "attention", 0)), return_tensors="pt")["input_ids"]
+    hf = AutoModelForCausalLM.from_pretrained(str(samples.folder()), dtype=torch.float32, attn_implementation="eager")
+    with torch.no_grad():
+        expected = hf(input_ids=ids, output_attentions=True).attentions
+    for layer in (3, 29):
+        given = torch.from_numpy(numpy.load(tmp_path / f"{layer}.npy"))
+        torch.testing.assert_close(given, expected[layer][0], atol=2e-6, rtol=1e-4)
+    assert json.loads((tmp_path / attention_tensors.TOKENS).read_text()) == sample.tokenizer.convert_ids_to_tokens(
+        ids[0]
+    )
+
+
+def test_a_peers_page_has_the_weights_it_was_given(tmp_path: Path) -> None:
+    import numpy
+
+    weights = numpy.random.default_rng(7).random((2, 3, 4, 4), dtype="float32")
+    for layer, one in enumerate(weights):
+        numpy.save(tmp_path / f"{layer}.npy", one)
+    (tmp_path / attention_tensors.TOKENS).write_text('["a", "b", "c", "d"]')
+    page = tmp_path / "page.html"
+    made = attention_peers.make("head_view", [0, 1], str(tmp_path), str(page), rounds=2)
+    assert len(made["seconds"]) == 2
+    assert made["bytes"] == page.stat().st_size - len(attention_peers._HEAD)
+    shown = page.read_text("utf-8").partition("const params = ")[2]
+    found = json.JSONDecoder().raw_decode(shown)[0]["attention"][0]["attn"]
+    numpy.testing.assert_array_equal(numpy.array(found, dtype="float32"), weights)
+
+
+def test_a_view_without_a_picture_is_a_row_with_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def installed(peer: Peer) -> Path:
+        if peer.package == "circuitsvis":
+            raise NoEnvironment("No matching distribution found for circuitsvis")
+        return Path(peer.package)
+
+    def made(*_: Any, tool: str, page: str, **__: Any) -> Any:
+        if tool == "head_view":
+            raise Stopped("out of memory: more than 14.0 GB")
+        Path(page).write_text("a page")
+        return {"seconds": [1.0, 3.0, 2.0], "bytes": 6000}, 5_000_000
+
+    def painted(_root: Path, page: str, *_: Any, **__: Any) -> Painted:
+        if page.endswith("attnview.html"):
+            return Painted(growth=7_000_000, reason="did not finish in 60 s")
+        return Painted([0.5], [0.25, 0.75], 7_000_000)
+
+    monkeypatch.setattr(attention_beside, "python_of", installed)
+    monkeypatch.setattr(attention_beside.limited, "call", made)
+    monkeypatch.setattr(attention_beside.fresh, "call", lambda *_, **__: None)
+    monkeypatch.setattr(attention_beside, "paint", painted)
+    monkeypatch.setattr(attention_beside, "fetch", lambda _: {})
+    beside = attention_beside.Beside(tmp_path, quick=False)
+    head, model, circuitsvis, inspectus, _, attnview, _ = beside.rows(64)
+    assert head.cells()[3:] == ["out of memory: more than 14.0 GB", *[""] * 7]
+    seconds, choices = "2.00 (1.50-2.50)", "500 (375-625)"
+    sizes = ["6.0 KB", "5.0 MB", "7.0 MB", "as sent"]
+    assert model.cells()[3:] == inspectus.cells()[3:] == [seconds, "2.50", "", choices, *sizes]
+    assert circuitsvis.cells()[1:4] == ["CircuitsVis 1.43.3", "one layer: its heads, one large", "not installed"]
+    assert attnview.cells()[3:] == [seconds, "did not finish in 60 s", "", "", *sizes]
+    assert beside.reasons == [
+        "circuitsvis 1.43.3 could not be installed: No matching distribution found for circuitsvis"
+    ]
+    # Who had no picture is not tried with more tokens, and nobody is given more than there is memory for.
+    reasons = [row.python for row in beside.rows(4096)]
+    assert reasons[0] == reasons[1] == reasons[3] == reasons[5] == "not run: its tensors alone are 18.1 GB"
+    assert [reasons[2], *reasons[4::2]] == ["not installed", seconds, "not run: no picture of 64 tokens"]
+    quick = attention_beside.Beside(tmp_path / "quick", quick=True)
+    assert {row.python for row in quick.rows(512)} == {"not run: takes minutes"}
+    assert len(COLUMNS) == len(Row("64", "a tool").cells())
+
+
+_PAINTING = """
+import dataclasses, json, sys
+from pathlib import Path
+from benchmarks.attention_row import paint
+from benchmarks.attention_tools import Tool
+root = Path(sys.argv[1])
+(root / "page.html").write_text("<!doctype html><title>0</title><script>held = new Uint8Array(1e8).fill(1)</script>")
+tool = Tool("a tool", "", None, "", True, 9, "window.held", "document.title = CHOICE", "document.title === 'CHOICE'")
+for picture, patience, asked in (("window.held", 60, tool), ("window.never", 1, None)):
+    print(json.dumps(dataclasses.asdict(paint(root, "page.html", picture, tool=asked, patience=patience, most=1e11))))
+"""
+
+
+@pytest.mark.browser
+def test_a_page_is_painted_and_asked_in_a_real_browser_or_given_up(tmp_path: Path) -> None:
+    # In a process of its own: the browser tests before this one keep Playwright in theirs.
+    told = subprocess.run(
+        [sys.executable, "-c", _PAINTING, str(tmp_path)], capture_output=True, text=True, check=True
+    ).stdout
+    painted, never = map(json.loads, told.splitlines())
+    assert len(painted["choices"]) == 5
+    assert all(seconds > 0 for seconds in (*painted["seconds"], *painted["choices"]))
+    assert painted["growth"] > 50e6
+    assert (painted["reason"], painted["choice_reason"]) == ("", "")
+    assert (never["seconds"], never["reason"]) == ([], "did not finish in 1 s")
+
+
+def test_every_view_says_how_another_head_is_asked_for() -> None:
+    for tool in TOOLS:
+        assert "CHOICE" in tool.act
+        assert "WHICH" not in tool.act
+        assert tool.choices > 5
+    assert len({(tool.maker, tool.every) for tool in TOOLS}) == len(TOOLS)
