@@ -117,7 +117,7 @@ class Leaving:
 
     @property
     def frame(self: Panel) -> pd.DataFrame:  # type: ignore[misc]
-        """What the panel shows as a table, one row for each number.
+        """What the panel shows as a table, one row for each number; of an `AttentionPanel` what its mode shows.
 
         Raises:
             Refused: the panel has no table.

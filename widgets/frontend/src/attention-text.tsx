@@ -108,7 +108,7 @@ function TextPanel(): JSX.Element {
       fault={fault ?? broken}
       keys={words.keys}
       legend={drawn === null ? undefined : <Legend {...ends(drawn.limit, coloring.scale)} table="weight" />}
-      aside={stacked && shown !== null ? words.stripes(shown.heads.length) : undefined}
+      aside={stacked && shown !== null ? words.stripes(shown.heads.length - 1) : undefined}
     >
       {picture !== null && wanted !== null && (
         <Drawn

@@ -175,7 +175,7 @@ export const text = {
   most: (head: number, weight: string) => `at most ${weight}, by head ${head}`,
   together: { mean: "mean", max: "largest" },
   stacked: (heads: number) => `all ${heads} heads`,
-  stripes: (heads: number) => `a stripe for each head, 0 at the top to ${heads - 1}`,
+  stripes: (last: number) => `a stripe for each head, 0 at the top to ${last}`,
   find: "Find in the text",
   earlier: "The match before",
   later: "The next match",

@@ -172,7 +172,7 @@ export const text: typeof en.text = {
   most: (head, weight) => `最大 ${weight}，来自第 ${head} 头`,
   together: { mean: "平均", max: "最大" },
   stacked: (heads) => `全部 ${heads} 个头`,
-  stripes: (heads) => `每个头一条色带，自上而下为第 0 至第 ${heads - 1} 头`,
+  stripes: (last) => `每个头一条色带，自上而下为第 0 至第 ${last} 头`,
   find: "在文本中查找",
   earlier: "上一处",
   later: "下一处",
