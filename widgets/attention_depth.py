@@ -9,9 +9,9 @@ import torch
 import traitlets
 from torch import Tensor
 
-from explorer import Trace
+from explorer import Refused, Trace
 from explorer.anatomy import Stack
-from explorer.attention_flow import attention_flow, attention_rollout
+from explorer.attention_flow import FLOW_TOKENS, attention_flow, attention_rollout
 from explorer.attention_rows import AttentionRows
 from explorer.control import controlled
 from explorer.norm_weighted import norm_weighted
@@ -92,6 +92,11 @@ class DepthView(MappedView):
         trace = self.read()
         stack, layer, heads, where = self._heads(trace)
         check_size(where.queries, where.keys)
+        if self.measure == "flow" and where.queries > FLOW_TOKENS:  # before an empty map takes the last one's place
+            raise Refused(
+                f"Flow is computed for up to {FLOW_TOKENS} tokens, and this text has {where.queries}: shorten it, or "
+                "choose rollout, which reads longer ones."
+            )
         facts = {
             "request": number,
             "tokens": self._prompt(trace, stack),

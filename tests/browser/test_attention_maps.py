@@ -64,3 +64,30 @@ def test_a_second_prompt_is_typed_and_hovering_says_both_sides(attention: Attent
     grid.hover(5, 1)
     expect(value).to_contain_text("only the other prompt")
     attention.notebook.run("attention.mode = 'matrix'")
+
+
+def test_cells_of_a_long_text_follow_the_zoom_down_to_exact_numbers(attention: AttentionPage) -> None:
+    text = "One two three four five six seven eight nine ten. " * 27  # 297 tokens and more: blocks of 2
+    attention.start("one", mode="'matrix'", edits="()", selection="Selection(layer=9, heads=(3, 5))", combine="'max'")
+    attention.notebook.run(f"attention.text = {text!r}; attention.mode = 'depth'; attention.panels[0].measure = 'norm'")
+    view = attention.root.locator(".explorer-depth")
+    aside = view.locator(".explorer-aside")
+    expect(view.locator(".explorer-subtitle")).to_have_text("norm-weighted · layer 9 · largest of heads 3, 5")
+    expect(aside).to_contain_text("each cell is the largest of 2 × 2 numbers")
+    view.get_by_role("button", name="Zoom in").click()
+    expect(aside).not_to_contain_text("each cell")
+    expect(aside).not_to_contain_text("finer cells")
+    view.locator(".explorer-map").focus()
+    attention.page.keyboard.press("Enter")  # the last row and first column of what is seen
+    attention.becomes("attention.selection.query is None", False)
+    query, key = attention.value("(attention.selection.query, attention.selection.key)")
+    exact = attention.value(
+        "float(__import__('explorer.norm_weighted', fromlist=['']).norm_weighted("
+        f"attention.exploration.trace(), 9, heads=[3, 5])[0, :, {query}, {key}].amax())"
+    )
+    shown = view.locator("[role=gridcell]").first.inner_text().split()[-1]
+    assert abs(float(shown) - exact) <= 0.0005 * max(1.0, exact) + 1e-6
+    view.get_by_label("What several heads are shown as").select_option("mean")
+    attention.becomes("attention.combine", "mean")
+    expect(view.locator(".explorer-subtitle")).to_have_text("norm-weighted · layer 9 · mean of heads 3, 5")
+    attention.notebook.run("attention.mode = 'matrix'")

@@ -154,6 +154,16 @@ def test_finer_cells_of_a_difference_have_its_sign_and_both_sides(
     torch.testing.assert_close(found[..., 0], furthest(change[256:, :128], 2), equal_nan=True)
 
 
+def test_flow_of_a_long_text_is_refused_and_the_last_map_stays(panel: AttentionPanel) -> None:
+    panel.mode = "depth"
+    view = view_of(panel)
+    before = view.view
+    view.measure = "flow"
+    with pytest.raises(explorer.errors.ExplorerError, match=r"up to 64 tokens.*choose rollout"):
+        panel.wait(MINUTE)
+    assert view.view is before
+
+
 def test_wrong_and_stale_questions_are_answered_in_words_or_not_at_all(
     panel: AttentionPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

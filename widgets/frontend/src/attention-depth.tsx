@@ -113,7 +113,7 @@ function DepthView(): JSX.Element {
     [
       ...(found.ready < found.all.rows ? [words.rowsMissing(found.ready, found.all.rows)] : []),
       ...(looked.late === null ? [] : [plane.late[looked.late]]),
-      ...(looked.map !== null && looked.map.block > 1 ? [attention.blocks(looked.map.block)] : []),
+      ...(looked.map !== null && looked.map.block > 1 ? [words.blocks(looked.map.block)] : []),
       ...(hideFirst ? [words.firstHidden] : []),
       words.meanings[found.measure],
     ].join(" · ");

@@ -406,6 +406,7 @@ export const depth = {
   whyEveryRow: "Flow takes seconds a row: without this the chosen row is computed, or the last one.",
   notComputed: "not computed; choose this row",
   rowsMissing: (ready: number, all: number) => `${whole(ready)} of ${whole(all)} rows computed, the others are hatched`,
+  blocks: (size: number) => `each cell is the largest of ${size} × ${size} numbers`,
   firstHidden: "the first token is left out of the colours and shown in grey",
   map: {
     rollout: (what: string) => `Attention rollout, ${what}: rows draw from columns`,

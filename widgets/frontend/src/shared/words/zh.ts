@@ -392,6 +392,7 @@ export const depth: typeof en.depth = {
   whyEveryRow: "求流每行需要数秒：不选此项时只计算选中的行，未选则计算最后一行。",
   notComputed: "尚未计算；请选择此行",
   rowsMissing: (ready, all) => `已计算 ${whole(ready)} / ${whole(all)} 行，其余以斜线表示`,
+  blocks: (size) => `每格为 ${size} × ${size} 个数值中最大的一个`,
   firstHidden: "着色时不计首个词元，该列显示为灰色",
   map: {
     rollout: (what) => `注意力展开，${what}：行取自列`,
