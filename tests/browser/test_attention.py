@@ -169,11 +169,11 @@ def test_the_text_is_coloured_by_the_kernels_row_and_column(attention: Attention
 
 def test_a_long_text_is_found_in_and_walked_while_only_what_is_in_sight_is_drawn(attention: AttentionPage) -> None:
     text = "one two three four five six seven eight nine ten. " * 60 + "the <b>last</b> word"
-    attention.start(text, selection="Selection(layer=11, heads=(2,))", mode="'text'")
+    attention.start(PROMPT, selection="Selection(layer=11, heads=(2,))")
+    attention.notebook.run(f"attention.mode, attention.text = 'text', {text!r}\nattention.wait(300)")
     room = attention.root.get_by_role("listbox", name="Text")
-    expect(room.locator(".explorer-text-block")).not_to_have_count(0)
+    expect(room.locator(".explorer-text-block").nth(1)).to_be_attached()
     tokens = attention.value("len(attention.view['tokens'])")
-    attention.notebook.run("attention.wait(300)")
     room.locator("[data-index='0']").focus()
     assert 0 < room.locator(".explorer-chip").count() < tokens
     attention.page.keyboard.press("/")
