@@ -182,11 +182,16 @@ class MeasuresView(Ordering, AttentionView):
 
         return attention_measures_print.drawing(self, width)
 
+    def _shown_order(self) -> dict[str, Any]:
+        """The order with a measure that there is: one that this attention has none of gives way, as on the screen."""
+        told = self.view["measures"]
+        return self.order if self.order["measure"] in told else {**self.order, "measure": told[0]}
+
     def _table(self) -> pd.DataFrame:
         if self._measured is None:
             raise Refused("There are no measures yet.")
         _, frame = self._measured
-        order = head_frames.ranked(frame, self.order)[["layer", "head"]]
+        order = head_frames.ranked(frame, self._shown_order())[["layer", "head"]]
         return order.merge(frame, on=["layer", "head"], how="left")
 
 

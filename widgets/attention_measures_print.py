@@ -21,16 +21,16 @@ def drawing(view: MeasuresView, width: float) -> tuple[Paper, str]:
     """The chosen measure of every head, those that the filter leaves out in grey, and what must be said of it.
 
     Raises:
-        Refused: there is no such measure of this attention.
+        Refused: the view was closed.
     """
-    picture, name = view.view, view.order["measure"]
-    if view._measured is None or name not in picture["measures"]:
-        told = ", ".join(map(repr, picture.get("measures", ())))
-        raise Refused(f"order names measure={name!r}, which this attention has none of; there are {told}.")
+    if view._measured is None:
+        raise Refused("There are no measures yet.")
+    picture, order = view.view, view._shown_order()
+    name = order["measure"]
     values = wire.numbers(picture["values"])[picture["measures"].index(name)]
     for layer, heads in enumerate(picture["heads_per_layer"]):
         values[layer, heads:] = np.inf
-    ranked = head_frames.ranked(view._measured[1], view.order)
+    ranked = head_frames.ranked(view._measured[1], order)
     kept = np.zeros(values.shape, bool)
     kept[ranked["layer"], ranked["head"]] = True
     measure = MEASURES[name.removeprefix(head_frames.PROBE)]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import explorer
 from explorer import Ablate, Refused
 from tests.families.cases import case
-from tests.widgets.test_attention_panel import MINUTE
+from tests.widgets.test_attention_panel import MINUTE, tiny
 from widgets import AttentionPanel, Selection
 from widgets.colors import table
 from widgets.drawings_text import MOST_TOKENS, coloured_text
@@ -31,7 +31,8 @@ SOURCES = Path(__file__).parents[2] / "widgets/frontend/src"
 
 
 @pytest.fixture(scope="module")
-def panel(sample: explorer.Model) -> Iterator[AttentionPanel]:
+def panel(sample: explorer.Model, exact: Any) -> Iterator[AttentionPanel]:
+    # After the copy that `exact` makes: one made during a pass would carry its hooks.
     made = AttentionPanel(sample, TEXT, selection=Selection(11, (2, 4)))
     yield made
     made.close()
@@ -164,6 +165,18 @@ def test_measures_are_means_over_rows_and_filtered_heads_are_small(panel: Attent
     assert len(small) == previous.size - 20
     assert "250 of 270 heads" in texts_of(figure).replace("\n", " ")
     np.testing.assert_allclose(panel.frame["previous"].to_numpy(), np.sort(previous.ravel())[::-1][:20], atol=1e-5)
+
+
+def test_a_measure_that_there_is_none_of_gives_way_as_on_the_screen() -> None:
+    chosen = Selection(1, (0,), kind="cross_attn", stack="decoder")
+    panel = AttentionPanel(tiny("t5"), "A fox", decoder="jumps", mode="heads", selection=chosen)
+    assert "What heads do: first token" in texts_of(panel.figure())
+    trace = panel.exploration.trace()
+    layers = range(len(panel.view["heads_per_layer"]))
+    first = [trace.pattern(at, stack="decoder", kind="cross_attn")[0, :, :, 0].mean(dim=1).numpy() for at in layers]
+    np.testing.assert_allclose(held(drawn(panel, QuadMesh)), np.stack(first).T, atol=1e-5)
+    np.testing.assert_allclose(panel.frame["first"], np.sort(np.ravel(first))[::-1], atol=1e-5)
+    panel.close()
 
 
 def test_heads_that_are_not_there_and_heads_without_a_number_differ() -> None:
