@@ -66,7 +66,8 @@ class AttentionPanel(OrderedHeads):
         inner: the view that stands inside, by the mode it is for; empty where the panel draws the mode itself.
         matrix: weights of the chosen heads in at most 256 x 256 cells, as the browser draws them.
         mode: how they are shown: as a "matrix", or by one of the views in `VIEWS`, such as colours of the "text".
-        combine: what several heads become: their "mean" or, weight by weight, the "max".
+        combine: what several heads become: their "mean" or, weight by weight, the "max"; also in the views "depth"
+            (norm-weighted) and "difference", there on each side before one is subtracted.
         scale: of the colours, "linear" or "log" (four decades).
         reach: what the strongest colour means: "one" a weight of 1, "map" the largest in the map, "row" the largest of
             each row.
