@@ -167,6 +167,37 @@ def test_the_text_is_coloured_by_the_kernels_row_and_column(attention: Attention
     expect(attention.map.root).to_be_visible()
 
 
+def test_a_long_text_is_found_in_and_walked_while_only_what_is_in_sight_is_drawn(attention: AttentionPage) -> None:
+    text = "one two three four five six seven eight nine ten. " * 60 + "the <b>last</b> word"
+    attention.start(PROMPT, selection="Selection(layer=11, heads=(2,))")
+    attention.notebook.run(f"attention.mode, attention.text = 'text', {text!r}\nattention.wait(300)")
+    room = attention.root.get_by_role("listbox", name="Text")
+    expect(room.locator(".explorer-text-block").nth(1)).to_be_attached()
+    tokens = attention.value("len(attention.view['tokens'])")
+    room.locator("[data-index='0']").focus()
+    assert 0 < room.locator(".explorer-chip").count() < tokens
+    attention.page.keyboard.press("/")
+    attention.page.keyboard.type("<B>last")
+    expect(attention.root.locator(".explorer-text-found")).to_have_text("1 / 1")
+    expect(room.locator(".is-found").first).to_be_in_viewport()
+    found = int(room.locator(".is-found").last.get_attribute("data-index") or -1)
+    room.locator(f"[data-index='{found}']").focus()
+    attention.page.keyboard.press("Enter")
+    attention.becomes("attention.selection.query", found)
+    exact = attention.value(f"float(model.trace({text!r}).pattern(11, heads=[2])[0, 0, {found}, {found - 1}])")
+    shown = f"{exact:.3f}" if exact >= 0.0005 else f"{exact:.1e}".replace("e-0", "e-")
+    before = room.locator(f"[data-index='{found - 1}']")
+    expect(before).to_have_attribute("aria-label", re.compile(f"{re.escape(shown)}$"))
+    room.locator(f"[data-index='{found}']").focus()
+    for key, index in (("ArrowLeft", found - 1), ("Home", 0), ("End", tokens - 1)):
+        attention.page.keyboard.press(key)
+        expect(room.locator(f"[data-index='{index}']")).to_be_focused()
+    attention.page.keyboard.press("ArrowUp")
+    expect(room.locator(f"[data-index='{tokens - 1}']")).not_to_be_focused()
+    assert 0 < int(room.locator(":focus").get_attribute("data-index") or -1) < tokens - 1
+    attention.notebook.run("attention.mode = 'matrix'")
+
+
 def test_ablating_a_head_from_the_panel_is_an_edit_in_python(attention: AttentionPage) -> None:
     attention.start(PROMPT, selection="Selection(layer=3, heads=(1,))")
     attention.heads.root.focus()

@@ -123,6 +123,24 @@ def test_any_head_can_be_chosen_and_is_exact_to_what_the_page_says(
     assert torch.allclose(torch.tensor(shown), torch.tensor(expected), atol=0.0026)
 
 
+def test_the_text_is_coloured_by_any_token_and_head_of_the_page(
+    opened: Callable[..., Opened], sample: explorer.Model
+) -> None:
+    panel = opened(AttentionPanel(sample, TEXT, selection=Selection(11, (3,)))).panel("attention")
+    panel.get_by_role("radio", name="Text").click()
+    chips = panel.locator(".explorer-text-view .explorer-chip")
+    pattern = sample.trace(TEXT).pattern(11)[0]
+    expect(chips.nth(3)).to_have_attribute("aria-label", re.compile(f"{float(pattern[3, 4, 3]):.3f}$"))
+    chips.nth(2).click()
+    panel.get_by_role("button", name="all 9 heads").click()
+    value, head = pattern[:, 2, 1].max(dim=0)
+    said = re.compile(rf"at most (0\.\d+), by head {int(head)}$")
+    expect(chips.nth(1)).to_have_attribute("aria-label", said)
+    shown = said.search(chips.nth(1).get_attribute("aria-label") or "")
+    assert shown is not None
+    assert abs(float(shown[1]) - float(value)) <= 0.0026
+
+
 def test_tokens_are_looked_through_and_not_read_anew(opened: Callable[..., Opened], sample: explorer.Model) -> None:
     saved = opened(TokenPanel(sample, "say <|im_end|> 你好", other=sample), locale="zh-CN")
     panel = saved.panel("token")
