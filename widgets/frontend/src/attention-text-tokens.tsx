@@ -169,12 +169,12 @@ function within(found: readonly [number, number][], { first, last }: TextBlock):
   return inside;
 }
 
-/** Scrolls a token to the middle of the room, unless it is in sight; the notebook stays where it is. */
+/** Scrolls a token to the middle of the room, unless it is in sight there, and the room to where it can be seen. */
 function show(room: HTMLElement, piece: HTMLElement | null): void {
   if (piece === null) return;
   const [outer, inner] = [room.getBoundingClientRect(), piece.getBoundingClientRect()];
-  if (inner.top >= outer.top && inner.bottom <= outer.bottom) return;
-  room.scrollTop += inner.top - outer.top - room.clientHeight / 2;
+  if (inner.top < outer.top || inner.bottom > outer.bottom) room.scrollTop += inner.top - outer.top - room.clientHeight / 2;
+  piece.scrollIntoView({ block: "nearest" });
 }
 
 /** The part of a token's box that the pointer is in: a token that begins at a line's end goes on in the next. */
