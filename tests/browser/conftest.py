@@ -147,12 +147,12 @@ def four(jupyter: lab.Lab, open_page: Callable[[], Watched]) -> Notebook:
         "attribution = AttributionPanel(model, 'The capital of France is')\nattribution",
         "sampling = SamplingPanel(model, 'The capital of France is')\nsampling",
         "bench = Workbench(model, 'The capital of France is')\nbench",
+        _PICTURE,
         "import copy\nfrom tokenizers import processors\n"
         "begun = explorer.attach(model.hf, copy.deepcopy(model.tokenizer))\n"
         "begun.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(\n"
         "    single='<|im_start|> $A', special_tokens=[('<|im_start|>', 1)])\n"
         "token = TokenPanel(begun, 'The capital of France is', other=model)\ntoken",
-        _PICTURE,
     )
     # Of a panel that a view stands in, both say so.
     expect(notebook.panels.locator(".explorer-dot.is-live")).to_have_count(10, timeout=LONG_MS)
