@@ -108,7 +108,7 @@ def check_size(queries: int, keys: int) -> None:
     """
     if queries * keys > _MOST_NUMBERS:
         raise Refused(
-            f"this map would have {queries} x {keys} numbers; it is computed for up to 4096 tokens. Shorten the text, "
+            f"this map would have {queries} x {keys} numbers; it is computed up to 4096 x 4096. Shorten the text, "
             "or choose the matrix, which reads any length."
         )
 
