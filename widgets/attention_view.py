@@ -11,7 +11,7 @@ from explorer.anatomy import Anatomy, Stack
 from explorer.attention_rows import AttentionRows
 from explorer.note import Note
 from explorer.positions import positions, reads_images
-from explorer.sites import checked_indices, chosen_stack
+from explorer.sites import checked_indices, chosen_stack, heads_of
 from widgets import wire
 from widgets.connection import guarded
 from widgets.exploration import Exploration
@@ -93,7 +93,8 @@ class AttentionView(Panel):
         if not trace.anatomy.routes_attention or not trace.anatomy.stacks:
             raise no_attention(trace.anatomy, self.about["name"])
         stack = chosen_stack(chosen.stack, trace.anatomy)
-        layer = 0 if chosen.layer is None else chosen.layer
+        attending = (at for at, one in enumerate(stack.layers) if heads_of(one, chosen.kind) is not None)
+        layer = next(attending, 0) if chosen.layer is None else chosen.layer  # the first of some hybrids has none
         where = trace.attention(layer, stack=stack.name, kind=chosen.kind)
         return stack, layer, checked_indices("heads", list(chosen.heads or (0,)), where.heads), where
 

@@ -195,5 +195,5 @@ def test_a_long_map_is_drawn_by_what_is_furthest_from_zero() -> None:
     assert shown(found)[0, 0] == -3.0
     assert shown(found, "first")[0, 0] == 300.0, "of the same place"
     assert shown(found)[2, 2] == 1.0, "a number beside what is none"
-    with pytest.raises(explorer.Refused, match="up to 4096 tokens"):
+    with pytest.raises(explorer.Refused, match="up to 4096 x 4096"):
         check_size(5000, 5000)
