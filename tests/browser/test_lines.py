@@ -73,7 +73,9 @@ def test_an_image_carries_the_weights_of_the_patch_that_is_asked(views: Notebook
     expect(view.locator(".explorer-pictures-asked")).to_have_text("patch 2, 3 attends to")
     views.becomes("picture.selection.query", 12)
     exact = views.value("float(seen.pattern(1, heads=[2])[0, 0, 12, 2])")
-    box = view.locator(".explorer-pictures-plane").nth(1).bounding_box()
+    plane = view.locator(".explorer-pictures-plane").nth(1)
+    plane.scroll_into_view_if_needed()  # the cell that asked stands below
+    box = plane.bounding_box()
     assert box is not None
     views.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.1)
     expect(said).to_contain_text("patch 0, 1")
@@ -88,7 +90,9 @@ def test_an_image_carries_the_weights_of_the_patch_that_is_asked(views: Notebook
     views.becomes("picture.image", 1)
     expect(view.locator(".explorer-pictures-asked")).to_have_text("patch 2, 3 attends to")
     exact = views.value("float(seen.pattern(1, heads=[2])[1, 0, 12, 2])")
-    box = view.locator(".explorer-pictures-plane").nth(1).bounding_box()
+    plane = view.locator(".explorer-pictures-plane").nth(1)
+    plane.scroll_into_view_if_needed()  # the cell that asked stands below
+    box = plane.bounding_box()
     assert box is not None
     views.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.1)
     expect(said).to_contain_text("patch 0, 1")
