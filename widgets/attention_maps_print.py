@@ -58,7 +58,13 @@ def depth_drawing(view: DepthView, width: float) -> tuple[Paper, str]:
         hide_first=hide_first,
     )
     layer, heads = picture["layer"], picture["heads"]
-    depth = f"layer {layer}, {named(heads)}" if heads else f"layers 0 to {layer}" if layer else "after layer 0"
+    depth = (
+        f"layer {layer}, {named(heads, picture['combine'])}"
+        if heads
+        else f"layers 0 to {layer}"
+        if layer
+        else "after layer 0"
+    )
     note = said(
         f"After {source}",
         _blocks(picture),
@@ -95,7 +101,9 @@ def difference_drawing(view: DifferenceView, width: float) -> tuple[Paper, str]:
         "Hatched: what only one side has" if alone.any() else "",
     )
     rows, columns = _labels(picture, *_group_names(picture))
-    title = f"Layer {picture['layer']}, {named(picture['heads'])}: attention {now} minus that {before}"
+    title = (
+        f"Layer {picture['layer']}, {named(picture['heads'], picture['combine'])}: attention {now} minus that {before}"
+    )
     scale = Scale("less  ←  difference of weights  →  more", high, signed=True)
     return token_map(width, values, rows, columns, title, scale), note
 
