@@ -285,10 +285,13 @@ class AttentionPanel(OrderedHeads):
         view = {"request": number, **all_heads_seen(trace, stack, chosen.kind, seen, prompt, self._notes(prompt))}
         view |= {"images": images, "apart": trace is not whole}
         view["choices"] = [{"stack": other, "kind": sort} for other, sort in found]
-        chosen = fitting(chosen, seen, view["queries"], view["keys"])
-        if chosen != self.selection:
-            with self.exploration.adjusting():
-                self._publish(selection=chosen)
+        with self.exploration.lock:  # what was chosen while the heads were read is not taken back
+            wanted = self.selection
+            if (wanted.stack, wanted.kind) == (chosen.stack, chosen.kind):
+                fits = fitting(wanted, seen, view["queries"], view["keys"])
+                if fits != wanted:
+                    with self.exploration.adjusting():
+                        self._publish(selection=fits)
         self._publish(view=view)
         self._publish_matrix()
         self._put_in_order()

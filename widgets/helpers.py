@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 
+from widgets.lifetimes import shell
+
 _SOFT = 1  # omp_pause_soft: what OpenMP was told stays set
 
 
@@ -41,10 +43,6 @@ def let_go(*_about: Any) -> None:
 @cache
 def after_cells() -> None:
     """Has every cell of this kernel let its helpers go, from now on; nothing where there is no IPython."""
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return
-    shell = get_ipython()
-    if shell is not None:
-        shell.events.register("post_run_cell", let_go)
+    ipython = shell()
+    if ipython is not None:
+        ipython.events.register("post_run_cell", let_go)

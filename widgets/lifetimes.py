@@ -46,20 +46,20 @@ _working: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def made(widget: Any) -> None:
     """Notes that a widget was made, in the cell that runs."""
-    shell = _shell()
-    if shell is not None and shell not in _watched:
-        _watched.add(shell)
-        shell.events.register("post_run_cell", _ran)
-    _lives[widget] = _Life(_run(shell))
+    ipython = shell()
+    if ipython is not None and ipython not in _watched:
+        _watched.add(ipython)
+        ipython.events.register("post_run_cell", _ran)
+    _lives[widget] = _Life(_run(ipython))
 
 
 def shown(widget: Any) -> None:
     """Notes that a widget is shown, in the cell that runs."""
-    run = _run(_shell())
+    run = _run(shell())
     _lives.setdefault(widget, _Life(run)).shown[run.cell] = run.message
 
 
-def _shell() -> Any:
+def shell() -> Any:
     """IPython, where Python runs in it."""
     return sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
 
@@ -72,8 +72,8 @@ def _run(shell: Any) -> Run:
 
 def _ran(_result: Any) -> None:
     """After a cell has run: what its earlier runs showed is gone from the page."""
-    shell = _shell()
-    run = _run(shell)
+    ipython = shell()
+    run = _run(ipython)
     if run.cell is None:
         return
     again = any(not widget.working for widget in list(_working))
@@ -83,7 +83,7 @@ def _ran(_result: Any) -> None:
             again = True
         again = again or (life.made.cell == run.cell and life.made.message != run.message)
     if again:  # only then, since it takes a moment
-        _let_go(shell, [widget for widget, life in _lives.items() if not life.shown])
+        _let_go(ipython, [widget for widget, life in _lives.items() if not life.shown])
 
 
 def _let_go(shell: Any, widgets: list[Any]) -> None:

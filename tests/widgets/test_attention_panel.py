@@ -234,3 +234,23 @@ def test_a_token_that_is_markup_stays_text(gpt2: Heard) -> None:
     panel.wait(MINUTE)
     assert "".join(token["text"] for token in panel.view["tokens"]) == panel.text
     assert set(panel.frame["key_token"]) == {token["text"] for token in panel.view["tokens"]}
+
+
+def test_a_head_that_is_chosen_while_all_are_read_stays_chosen(
+    sample: explorer.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = AttentionPanel(sample, "one two three", selection=Selection(3, (2,), 2, 1))
+    panel.wait()
+    read = explorer.Trace.overview
+
+    def chosen_meanwhile(*args: Any, **keywords: Any) -> Any:
+        found = read(*args, **keywords)
+        panel.selection = Selection(11, (4,))
+        return found
+
+    monkeypatch.setattr(explorer.Trace, "overview", chosen_meanwhile)
+    panel.text = "one"  # which has no place for the pair of the other text
+    panel.wait()
+    assert panel.selection == Selection(11, (4,))
+    assert (panel.matrix["layer"], panel.matrix["heads"]) == (11, [4])
+    panel.close()
