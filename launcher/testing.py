@@ -29,7 +29,7 @@ def test(project: Project, arguments: Sequence[str]) -> int:
     say(f"      {chrome}")
     # Nothing is fetched while tests run, and a test that needs the browser fails without one instead of skipping.
     own = {browsers.VARIABLE: chrome, "EXPLORER_REQUIRE_BROWSER": "1", "HF_HUB_OFFLINE": "1"}
-    # A test, its kernel and a browser share the cores; threads that wait actively for each other take them from the rest.
+    # A test, its kernel and a browser share the cores; threads that actively wait for each other take them from others.
     own["OMP_NUM_THREADS"] = "1"
     plain = {} if sys.stdout.isatty() else {"NO_COLOR": "1"}  # vitest would colour even a log file where CI is set
     environment = project.environment(**own, **plain)
