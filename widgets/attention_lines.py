@@ -68,16 +68,13 @@ class LinesView(AttentionView):
     def _draw(self, _job: Job, number: int) -> None:
         trace = self.read()
         stack, layer, heads, where = self._heads(trace)
-        asking, asked = self._sides(trace, stack)
         drawn = heads[:MOST_HEADS]
         found = strongest(where, drawn, MOST_LINES)
         self._publish(
             view={
                 "request": number,
-                "tokens": asking if self._is_prompt(trace, stack) else wire.tokens(trace.tokens),
+                **self._both_texts(trace, stack),
                 "notes": [],
-                "query_tokens": None if self._is_prompt(trace, stack) else asking,
-                "key_tokens": None if asked is asking else asked,
                 "layer": layer,
                 "heads": drawn,
                 "chosen": len(heads),

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from explorer.attention_rows import AttentionRows
 from widgets import attention_parts, wire
@@ -17,13 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from widgets.attention import AttentionPanel
-    from widgets.attention_text import TextView
     from widgets.paper import Paper, Scale
 
 # On paper cells may be smaller than on the screen.
 _PRINTED_CELLS = 512
-# Weights are looked through for their largest in blocks of so many each way.
-_LOOKED = 64
 
 
 def texts(tokens: Sequence[dict[str, Any]]) -> list[str]:
@@ -81,7 +76,7 @@ def coloured(
     return values, Scale(f"{name}, as a share of the row's largest", logarithmic=logarithmic)
 
 
-def _reach(panel: AttentionPanel) -> str:
+def reach_of(panel: AttentionPanel) -> str:
     """What the strongest colour means; without the first token nothing comes near 1."""
     return "map" if panel.hide_sink and panel.reach == "one" else panel.reach
 
@@ -110,7 +105,7 @@ def head_drawing(panel: AttentionPanel, width: float) -> tuple[Paper, str]:
     values, scale = coloured(
         found.weights.numpy(),
         "weight",
-        _reach(panel),
+        reach_of(panel),
         hide_first=hidden and block == 1,
         logarithmic=panel.scale == "log",
     )
@@ -137,30 +132,8 @@ def head_table(panel: AttentionPanel) -> pd.DataFrame:
     """Every weight of the chosen heads."""
     layer, heads, where = panel._chosen_rows()
     weights = where.weights(heads, range(where.queries)).float().cpu()
-    return weights_table(layer, heads, weights, range(where.queries), range(where.keys), panel._texts())
-
-
-def weights_table(
-    layer: int,
-    heads: Sequence[int],
-    weights: Tensor,
-    queries: Sequence[int],
-    keys: Sequence[int],
-    names: tuple[Sequence[str], Sequence[str]],
-) -> pd.DataFrame:
-    """One row for each weight.
-
-    Args:
-        layer: of the heads.
-        heads: which ones.
-        weights: (head, query, key).
-        queries: the positions that attend.
-        keys: those that are attended to.
-        names: of all positions that could attend, and be attended to.
-    """
     head, query, key = (index.ravel() for index in np.indices(tuple(weights.shape)))
-    places = np.array(heads)[head], np.array(queries)[query], np.array(keys)[key]
-    return weights_facts(layer, *places, weights.reshape(-1).numpy(), names)
+    return weights_facts(layer, np.array(heads)[head], query, key, weights.reshape(-1).numpy(), panel._texts())
 
 
 def weights_facts(
@@ -186,82 +159,3 @@ def weights_facts(
             "weight": weights,
         }
     )
-
-
-def text_drawing(view: TextView, width: float) -> tuple[Paper, str]:
-    """The text, coloured by what the chosen token attends to, or is attended to by."""
-    from widgets.drawings_text import coloured_text
-
-    panel, layer, heads, where, attends, position = _asked(view)
-    weights, seen = _line(where, heads, attends, position)
-    together = weights.amax(dim=0) if panel.combine == "max" else weights.mean(dim=0)
-    hidden = panel.hide_sink and (attends or position == 0)
-    values = together.where(seen, torch.nan).numpy()[None]
-    limit = (
-        None
-        if panel.reach == "row" or (not panel.hide_sink and panel.reach == "one")
-        else _largest(panel, where, heads)
-    )
-    values, scale = coloured(
-        values,
-        "weight",
-        _reach(panel),
-        hide_first=hidden and attends,
-        limit=limit,
-        logarithmic=panel.scale == "log",
-    )
-    rows, columns = panel._texts()
-    asking, words = (rows, columns) if attends else (columns, rows)
-    how = "attends to" if attends else "is attended to by"
-    title = f"Layer {layer}, {named(heads, panel.combine)}: what {quoted(asking[position])} {how}"
-    note = "The first token is hidden" if hidden else ""
-    paper = coloured_text(width, words, values[0], position if rows == columns else None, title, scale)
-    return paper, said("Grey: not seen" if not bool(seen.all()) else "", note)
-
-
-def text_table(view: TextView) -> pd.DataFrame:
-    """The weights that the text is coloured by, head by head."""
-    panel, layer, heads, where, attends, position = _asked(view)
-    weights, _ = _line(where, heads, attends, position)
-    names = panel._texts()
-    if attends:
-        return weights_table(layer, heads, weights[:, None], [position], range(where.keys), names)
-    return weights_table(layer, heads, weights[:, :, None], range(where.queries), [position], names)
-
-
-def _asked(view: TextView) -> tuple[AttentionPanel, int, list[int], AttentionRows, bool, int]:
-    """The panel around, the heads that are shown, their weights, the direction, and the token that is asked about:
-    without a choice the last.
-    """
-    panel = view.keeper
-    assert panel is not None  # a panel hands on to the views that it made
-    layer, heads, where = panel._chosen_rows()
-    heads = list(range(where.heads)) if view.stacked else heads
-    attends = panel.direction == "attends"
-    chosen = panel.selection.query if attends else panel.selection.key
-    count = where.queries if attends else where.keys
-    chosen = panel.selection.query if chosen is None else chosen
-    return panel, layer, heads, where, attends, count - 1 if chosen is None else min(chosen, count - 1)
-
-
-def _line(where: AttentionRows, heads: Sequence[int], attends: bool, position: int) -> tuple[Tensor, Tensor]:
-    """(head, position): the weights of one token; and whether it sees each, or is seen by each."""
-    seen = where.seen().cpu().long()
-    if attends:
-        keys = torch.arange(where.keys)
-        return attention_parts.row(where, heads, position), (keys >= seen[position, 0]) & (keys < seen[position, 1])
-    return attention_parts.column(where, heads, position), (seen[:, 0] <= position) & (position < seen[:, 1])
-
-
-def _largest(panel: AttentionPanel, where: AttentionRows, heads: Sequence[int]) -> float:
-    """The largest weight of the chosen heads together, without the first token's where that is hidden."""
-    found = attention_parts.part(
-        where,
-        heads,
-        range(where.queries),
-        range(where.keys),
-        _LOOKED,
-        largest=panel.combine == "max",
-        skip_first=panel.hide_sink,
-    )
-    return float(found.weights.nan_to_num(0.0, 0.0, 0.0).max())

@@ -64,15 +64,12 @@ class TextView(AttentionView):
     def _draw(self, _job: Job, number: int) -> None:
         trace = self.read()
         stack, *_ = self._heads(trace)
-        asking, asked = self._sides(trace, stack)
         attentions = [heads_of(layer, self.selection.kind) for layer in stack.layers]
         self._publish(
             view={
                 "request": number,
-                "tokens": asking if self._is_prompt(trace, stack) else wire.tokens(trace.tokens),
+                **self._both_texts(trace, stack),
                 "notes": [],
-                "query_tokens": None if self._is_prompt(trace, stack) else asking,
-                "key_tokens": None if asked is asking else asked,
                 "heads_per_layer": [0 if heads is None else heads.heads for heads in attentions],
                 "stack": stack.name,
                 "kind": self.selection.kind,
@@ -120,14 +117,14 @@ class TextView(AttentionView):
         return side, count - 1 if index is None or index >= count else index
 
     def _drawing(self, what: str, width: float) -> tuple[Paper, str]:
-        from widgets import attention_print
+        from widgets import attention_text_print
 
-        return attention_print.text_drawing(self, width)
+        return attention_text_print.drawing(self, width)
 
     def _table(self) -> pd.DataFrame:
-        from widgets import attention_print
+        from widgets import attention_text_print
 
-        return attention_print.text_table(self)
+        return attention_text_print.table(self)
 
 
 def _visible(where: AttentionRows, side: str, index: int) -> Tensor:

@@ -111,3 +111,13 @@ class AttentionView(Panel):
         asking = wire.tokens(positions(trace, stack))
         cross = self.selection.kind != "attn" and not self._is_prompt(trace, stack)
         return asking, wire.tokens(trace.tokens) if cross else asking
+
+    def _both_texts(self, trace: Trace, stack: Stack) -> dict[str, Any]:
+        """The prompt's tokens, and what attends and is attended to where that is something else."""
+        asking, asked = self._sides(trace, stack)
+        own = self._is_prompt(trace, stack)
+        return {
+            "tokens": asking if own else wire.tokens(trace.tokens),
+            "query_tokens": None if own else asking,
+            "key_tokens": None if asked is asking else asked,
+        }
