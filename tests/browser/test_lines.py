@@ -62,6 +62,15 @@ def test_lines_follow_pointer_keys_and_the_panel_around(views: Notebook) -> None
     views.becomes("attention.panels[0].threshold", 1.0)
 
 
+def point_at_second_patch(views: Notebook, view: Locator) -> None:
+    """Puts the pointer on the first row's second patch, in the plane of the chosen head."""
+    plane = view.locator(".explorer-pictures-plane").nth(1)
+    plane.scroll_into_view_if_needed()  # the cell that asked stands below
+    box = plane.bounding_box()
+    assert box is not None
+    views.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.1)
+
+
 def test_an_image_carries_the_weights_of_the_patch_that_is_asked(views: Notebook) -> None:
     view = views.page.locator(".explorer-pictures")
     figures, said = view.locator(".explorer-pictures-figures"), view.locator(".explorer-pictures-said")
@@ -73,11 +82,7 @@ def test_an_image_carries_the_weights_of_the_patch_that_is_asked(views: Notebook
     expect(view.locator(".explorer-pictures-asked")).to_have_text("patch 2, 3 attends to")
     views.becomes("picture.selection.query", 12)
     exact = views.value("float(seen.pattern(1, heads=[2])[0, 0, 12, 2])")
-    plane = view.locator(".explorer-pictures-plane").nth(1)
-    plane.scroll_into_view_if_needed()  # the cell that asked stands below
-    box = plane.bounding_box()
-    assert box is not None
-    views.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.1)
+    point_at_second_patch(views, view)
     expect(said).to_contain_text("patch 0, 1")
     shown = number(said, "patch 0, 1")
     assert abs(shown - exact) <= max(5e-5, 0.05 * exact)
@@ -90,11 +95,7 @@ def test_an_image_carries_the_weights_of_the_patch_that_is_asked(views: Notebook
     views.becomes("picture.image", 1)
     expect(view.locator(".explorer-pictures-asked")).to_have_text("patch 2, 3 attends to")
     exact = views.value("float(seen.pattern(1, heads=[2])[1, 0, 12, 2])")
-    plane = view.locator(".explorer-pictures-plane").nth(1)
-    plane.scroll_into_view_if_needed()  # the cell that asked stands below
-    box = plane.bounding_box()
-    assert box is not None
-    views.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.1)
+    point_at_second_patch(views, view)
     expect(said).to_contain_text("patch 0, 1")
     views.page.wait_for_function(
         "canvas => canvas.getContext('2d').getImageData(canvas.width - 3, 3, 1, 1).data[0] < 25",

@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 import explorer
 from tests.conftest import tiny
 from tests.tiny_tokenizers import byte_level
+from tests.widgets.eager import eager_weights
 from tests.widgets.test_attention_maps import shown, view_of
 from tests.widgets.test_attention_panel import MINUTE, Heard
 from widgets import AttentionPanel
@@ -35,17 +36,7 @@ def model() -> explorer.Model:
 @pytest.fixture(scope="module")
 def weights(model: explorer.Model) -> Any:
     """Weights of a text by plain transformers, (layer, head, query, key)."""
-    import copy
-
-    eager = copy.deepcopy(model.hf)
-    eager.set_attn_implementation("eager")
-
-    def of(text: str) -> Tensor:
-        with torch.no_grad():
-            ids = model.tokenizer(text, return_tensors="pt").input_ids
-            return torch.stack(eager(ids, output_attentions=True).attentions)[:, 0].double()
-
-    return of
+    return eager_weights(model)
 
 
 @pytest.fixture

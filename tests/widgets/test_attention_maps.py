@@ -12,6 +12,7 @@ from torch import Tensor
 import explorer
 from explorer import Ablate, Steer
 from tests.conftest import tiny
+from tests.widgets.eager import eager_weights
 from tests.widgets.test_attention_panel import MINUTE
 from widgets import AttentionPanel, Workbench
 from widgets.attention_cells import cells, check_size
@@ -35,17 +36,7 @@ def view_of(panel: AttentionPanel) -> Any:
 @pytest.fixture(scope="module")
 def weights(sample: explorer.Model) -> Any:
     """Weights of a text by plain transformers, (layer, head, query, key)."""
-    import copy
-
-    eager = copy.deepcopy(sample.hf)
-    eager.set_attn_implementation("eager")
-
-    def of(text: str) -> Tensor:
-        with torch.no_grad():
-            ids = sample.tokenizer(text, return_tensors="pt").input_ids
-            return torch.stack(eager(ids, output_attentions=True).attentions)[:, 0].double()
-
-    return of
+    return eager_weights(sample)
 
 
 def test_rollout_is_the_product_of_mixtures_up_to_the_chosen_layer(sample: explorer.Model, weights: Any) -> None:

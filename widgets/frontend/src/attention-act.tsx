@@ -75,7 +75,7 @@ export function ActOnHeads(props: { picture: Picture; layer: number; heads: read
       </label>
       <input
         id={fieldId}
-        class="explorer-factor"
+        class="explorer-field explorer-factor"
         disabled={!model.connected.value}
         inputMode="decimal"
         value={typed.value ?? String(factor)}

@@ -266,7 +266,7 @@ function OtherPrompt({ disabled }: { disabled: boolean }): JSX.Element {
   return (
     <input
       ref={field}
-      class="explorer-other"
+      class="explorer-field explorer-other"
       type="text"
       dir="auto"
       lang=""

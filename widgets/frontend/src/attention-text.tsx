@@ -234,7 +234,7 @@ function Drawn(props: DrawnProps): JSX.Element {
           <input
             ref={field}
             type="search"
-            class="explorer-find"
+            class="explorer-field explorer-find"
             placeholder={words.find}
             aria-label={words.find}
             value={wantedText.value}
