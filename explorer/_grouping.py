@@ -197,9 +197,11 @@ def spelt_places(
         if not typed[begin]:
             places.append(None)
             continue
-        name = pieces[begin].name
-        data = b"".join(piece.data for piece in pieces[begin:end]) if name is None else name.encode()
-        start, at = at, at + len(data.decode("utf-8", "replace"))
+        if end - begin == 1:
+            letters = pieces[begin].letters
+        else:
+            letters = len(b"".join(piece.data for piece in pieces[begin:end]).decode("utf-8", "replace"))
+        start, at = at, at + letters
         places.append((max(0, start), max(0, at)))
     return places
 

@@ -46,9 +46,12 @@ class Piece:
     data: bytes
     name: str | None = None  # a special token's name; None for text
     unfinished: bytes = field(init=False)  # the bytes at its end that begin a character without finishing it
+    letters: int = field(init=False)  # how many characters it spells by itself, or its name has
 
     def __post_init__(self) -> None:
+        spelt = self.data.decode("utf-8", "replace") if self.name is None else self.name
         object.__setattr__(self, "unfinished", unfinished_end(self.data))
+        object.__setattr__(self, "letters", len(spelt))
 
 
 @dataclass(frozen=True)

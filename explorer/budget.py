@@ -46,7 +46,7 @@ class Estimate:
     passing: int
 
 
-def estimate(model: Model, given: Inputs, plan: Plan, keeper: Keeper | None = None) -> Estimate:
+def estimate(model: Model, given: Inputs, plan: Plan, keeper: Keeper | None = None, taken: int = 0) -> Estimate:
     """What a pass will need. Images are not counted, since their positions are known only when they are seen.
 
     Args:
@@ -54,12 +54,14 @@ def estimate(model: Model, given: Inputs, plan: Plan, keeper: Keeper | None = No
         given: what the pass is given.
         plan: what it keeps.
         keeper: how it is kept, where that is not as it was computed.
+        taken: how many positions are taken over from an earlier trace, which holds them already. Of these the cache
+            alone is counted, which one pass makes for all that follow.
     """
     anatomy, size = model.anatomy, model.dtype.itemsize
     each = size if keeper is None else keeper.itemsize(size)
     kept = 0
     for stack in anatomy.stacks:
-        rows = _rows(given, stack)
+        rows = _rows(given, stack, taken)
         chosen = rows if keeper is None or keeper.positions is None else len(given.lengths) * len(keeper.positions)
         kept += sum(_widths(model, plan, stack, shared=keeper is None)) * chosen * each
         if anatomy.backbone in (*plan.outputs,) and stack is anatomy.stack and keeper is not None:
@@ -71,17 +73,19 @@ def estimate(model: Model, given: Inputs, plan: Plan, keeper: Keeper | None = No
                 kept += (rows * heads.heads + others * heads.kv_heads) * widths * each
             elif prefix in plan.replays:
                 kept += rows * stack.width * size  # what the module received
-    kept += _routers(model, plan, given) * size
-    return Estimate(kept, _passing(model, given, plan))
+    kept += _routers(model, plan, given, taken) * size
+    if taken:
+        kept += _cache(anatomy.stacks[0]) * _rows(given, anatomy.stacks[0]) * size
+    return Estimate(kept, _passing(model, given, plan, taken))
 
 
-def check(model: Model, given: Inputs, plan: Plan, keeper: Keeper | None = None) -> None:
-    """Refuses a pass that needs more memory than is free.
+def check(model: Model, given: Inputs, plan: Plan, keeper: Keeper | None = None, taken: int = 0) -> None:
+    """Refuses a pass that needs more memory than is free; the arguments are those of `estimate`.
 
     Raises:
         Refused: the sentence says how much it is, how much is free, and what would need less.
     """
-    needs = estimate(model, given, plan, keeper)
+    needs = estimate(model, given, plan, keeper, taken)
     if needs.kept + needs.passing < SMALL:
         return
     place = model.device
@@ -117,8 +121,7 @@ def check_writing(model: Model, positions: int) -> None:
     stack = model.anatomy.stack
     if stack is None:
         return
-    widths = sum(heads.kv_heads * (heads.head_width + heads.value_width) for _, heads in _attentions(stack))
-    needed = widths * positions * model.dtype.itemsize
+    needed = _cache(stack) * positions * model.dtype.itemsize
     if needed >= SMALL:
         offer = "Use a shorter prompt or a smaller max_new_tokens."
         require(needed, model.device, f"The cache of {positions:,} tokens would need", offer)
@@ -135,12 +138,17 @@ def require(needed: int, device: torch.device, what: str, offer: str = LESS) -> 
         raise Refused(f"{what} about {written(needed)}, and {written(free)} are free on {device}. {offer}")
 
 
-def _rows(given: Inputs, stack: Stack) -> int:
-    """Positions of all texts that a stack reads, padding included."""
+def _rows(given: Inputs, stack: Stack, taken: int = 0) -> int:
+    """Positions of all texts that a stack reads, padding included, without those that are taken over of each."""
     if stack.name == "vision":
         return 0
     texts = given.decoder if stack.name == "decoder" else given.tokens
-    return len(texts) * max((len(text) for text in texts), default=0)
+    return len(texts) * (max((len(text) for text in texts), default=0) - taken)
+
+
+def _cache(stack: Stack) -> int:
+    """Numbers for each position in a cache of keys and values."""
+    return sum(heads.kv_heads * (heads.head_width + heads.value_width) for _, heads in _attentions(stack))
 
 
 def _widths(model: Model, plan: Plan, stack: Stack, shared: bool) -> Iterator[int]:
@@ -204,32 +212,32 @@ def _attentions(stack: Stack) -> Iterator[tuple[str, Heads]]:
                 yield f"{stack.prefix}layers.{index}.{kind}", heads
 
 
-def _routers(model: Model, plan: Plan, given: Inputs) -> int:
+def _routers(model: Model, plan: Plan, given: Inputs, taken: int) -> int:
     """Numbers that routers give, of all layers that keep them: scores, and what was chosen."""
     experts = model.anatomy.experts or 0
     outputs = set(plan.outputs)
     return sum(
-        _rows(given, stack) * experts * 2
+        _rows(given, stack, taken) * experts * 2
         for stack in model.anatomy.stacks
         for layer in stack.layers
         if layer.router in outputs
     )
 
 
-def _passing(model: Model, given: Inputs, plan: Plan) -> int:
+def _passing(model: Model, given: Inputs, plan: Plan, taken: int) -> int:
     """The largest of what a pass makes and drops: the MLP's middle, logits of all positions, eager weights."""
     anatomy, size = model.anatomy, model.dtype.itemsize
     most = 0
     for stack in anatomy.stacks:
-        rows = _rows(given, stack)
+        rows = _rows(given, stack, taken)
         most = max(most, rows * _middle(model, stack.layers) * 3 * size)
         if _eager(anatomy, plan):
             heads = max((layer.attn.heads for layer in stack.layers if layer.attn is not None), default=0)
-            length = rows // max(1, len(given.lengths))
+            length = _rows(given, stack) // max(1, len(given.lengths))
             most = max(most, rows * length * heads * (4 + 2 * size))
     late = model.accepts("logits_to_keep") and anatomy.backbone is not None
     if anatomy.vocabulary is not None and anatomy.stack is not None:
-        rows = len(given.lengths) if late else _rows(given, anatomy.stack)
+        rows = len(given.lengths) if late else _rows(given, anatomy.stack, taken)
         most = max(most, rows * anatomy.vocabulary * 2 * size)
     return most
 

@@ -154,7 +154,7 @@ class Model:
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """The model in evaluation mode inside the block, as it was after it."""
-        with evaluating(self.hf):
+        with evaluating(self.hf.modules()):
             yield
 
     @property
@@ -360,9 +360,9 @@ class Model:
         todo = plan(self.anatomy, record=sites, edits=changes, firings=firings, stops=stops)
         if keeper is not None:
             todo = keeper.into(todo, needed)
-        budget.check(self, given, todo, keeper)
         with self.lock, torch.no_grad(), adapters.using(self.hf, adapter) as adapted:
             start = starting(self, given, reuse, todo, changes, narrowed=keeper is not None)
+            budget.check(self, given, todo, keeper, start.length)
             with recording(self.hf, todo) as seen:
                 logits = self.run(**start.arguments)
         firings.check()

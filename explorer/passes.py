@@ -82,7 +82,7 @@ def plain(
     with ExitStack() as undo:
         undo.enter_context(model.lock)
         undo.enter_context(torch.no_grad())
-        undo.enter_context(evaluating(model.hf))
+        undo.enter_context(evaluating(model.hf.modules()))
         undo.enter_context(uncaptured(list(model.hf.modules())))
         for path in norms:
             undo.callback(model.hf.get_submodule(path).register_forward_hook(keep).remove)

@@ -84,7 +84,7 @@ def places(hf: nn.Module) -> tuple[str, ...]:
 
 def waits(hf: nn.Module) -> bool:
     """Whether some weights have no data outside their module's run."""
-    return any(parameter.device.type == "meta" for parameter in hf.parameters())
+    return any(parameter.is_meta for parameter in hf.parameters())
 
 
 def _check(path: str, place: Any) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedConfig
 
 from explorer import control
@@ -92,17 +93,20 @@ def recording(model: nn.Module, plan: Plan) -> Iterator[Recording]:
     refuse_nesting()
     modules = dict(model.named_modules())
     current = Session(plan, Recording(), {id(module): path for path, module in modules.items()}, modules=modules)
+    hooks: list[RemovableHandle] = []
     with in_words(), ExitStack() as undo:
-        undo.enter_context(evaluating(model))
+        undo.enter_context(evaluating(modules.values()))
         undo.enter_context(uncaptured(modules.values()))
-        for path in dict.fromkeys(plan.stops):
-            undo.callback(modules[path].register_forward_pre_hook(_stopping(current, path)).remove)
-        for path in dict.fromkeys(plan.pieces):
-            undo.callback(modules[path].register_forward_pre_hook(_attending(current, path)).remove)
-        for path in dict.fromkeys(plan.rows):
-            undo.callback(modules[path].register_forward_pre_hook(_counting(current), with_kwargs=True).remove)
+        undo.callback(_remove, hooks)
+        # Generators, so that each hook is known as soon as it is there, whatever happens after it.
+        hooks.extend(modules[at].register_forward_pre_hook(_stopping(current, at)) for at in dict.fromkeys(plan.stops))
+        hooks.extend(modules[at].register_forward_pre_hook(_attending(current, at)) for at in dict.fromkeys(plan.pieces))
+        hooks.extend(
+            modules[at].register_forward_pre_hook(_counting(current), with_kwargs=True)
+            for at in dict.fromkeys(plan.rows)
+        )
         for path, watch in _watches(plan).items():
-            _hook(undo, current, modules[path], path, watch)
+            hooks.extend(_hooks(current, modules[path], path, watch))
         if plan.attention != "usual":
             _set_attention(undo, current, modules.values())
         token = _session.set(current)
@@ -111,9 +115,9 @@ def recording(model: nn.Module, plan: Plan) -> Iterator[Recording]:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switches training behaviour (dropout) off inside the block and back on, module by module, after it."""
-    training = [module for module in model.modules() if module.training]
+def evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Switches training behaviour (dropout) of modules off inside the block and back on, one by one, after it."""
+    training = [module for module in modules if module.training]
     for module in training:
         module.training = False
     try:
@@ -147,6 +151,9 @@ def answering(module: nn.Module, output: Any) -> Iterator[None]:
             module.forward = before
 
 
+_Step = tuple[str, Place, Change | None]
+
+
 @dataclass
 class _Watch:
     """What is kept and changed at one module.
@@ -157,12 +164,9 @@ class _Watch:
         whole: whether the whole output is kept.
     """
 
-    steps: list[tuple[str, Place, Change | None]] = field(default_factory=list)
+    steps: list[_Step] = field(default_factory=list)
     replays: list[tuple[str, Place]] = field(default_factory=list)
     whole: bool = False
-
-    def sides(self, side: str) -> bool:
-        return any(place.side == side and not place.experts for _, place, _ in self.steps)
 
     @property
     def experts(self) -> int:
@@ -187,16 +191,21 @@ def _watches(plan: Plan) -> dict[str, _Watch]:
     return watches
 
 
-def _hook(undo: ExitStack, current: Session, module: nn.Module, path: str, watch: _Watch) -> None:
-    record = current.recording
+def _hooks(current: Session, module: nn.Module, path: str, watch: _Watch) -> Iterator[RemovableHandle]:
+    record, narrow = current.recording, current.plan.narrow
+    hidden = [step for step in watch.steps if not step[1].experts]
+    arriving = [step for step in hidden if step[1].side == "in"]
+    leaving = [step for step in hidden if step[1].side == "out"]
+    weighing = [step for step in watch.steps if step[1].experts]
+    heard_before = bool(arriving or weighing or watch.replays)
 
-    def passing(state: Tensor, side: str, turn: int, experts: int = 0) -> Tensor:
-        for site, place, change in watch.steps:
-            if place.side != side or place.call != turn or place.experts != experts:
+    def passing(state: Tensor, steps: Iterable[_Step], turn: int) -> Tensor:
+        for site, place, change in steps:
+            if place.call != turn:
                 continue
             if change is None:
                 kept = state.clone() if place.overwritten else state
-                record.hidden[site] = kept if current.plan.narrow is None else current.plan.narrow(site, kept)
+                record.hidden[site] = kept if narrow is None else narrow(site, kept)
             elif place.factor == 1.0:
                 state = change(state)
             else:
@@ -204,37 +213,44 @@ def _hook(undo: ExitStack, current: Session, module: nn.Module, path: str, watch
         return state
 
     def before(_module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        turn = current.turn(path)
+        turn, came = current.turn(path), (args, keywords)
         for prefix, place in watch.replays:
             if place.call == turn:
-                record.replays[prefix] = (args, keywords)
-        if watch.experts:
+                record.replays[prefix] = came
+        if weighing:
             given = received(args, keywords)
             assert given is not None  # as when the model was examined
             table = given.table(watch.experts)
-            weighed = passing(table, "in", turn, watch.experts)
+            weighed = passing(table, weighing, turn)
             if weighed is not table:
                 args, keywords = replaced(args, keywords, given, given.with_table(weighed))
-        if watch.sides("in"):
+        if arriving:
             state = hidden_input(args, keywords)
-            changed = passing(state, "in", turn)
-            args, keywords = with_input(args, keywords, state, changed)
-        return args, keywords
+            changed = passing(state, arriving, turn)
+            if changed is not state:
+                args, keywords = with_input(args, keywords, state, changed)
+        return None if (args is came[0] and keywords is came[1]) else (args, keywords)
 
     def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
-        turn = current.turns[path] - 1
+        turn = current.turns[path] - 1 if heard_before else current.turn(path)
         if watch.whole:
             record.outputs[path] = output
-        if not watch.sides("out"):
+        if not leaving:
             return None
         state = hidden_state(output)
-        changed = passing(state, "out", turn)
+        changed = passing(state, leaving, turn)
         return None if changed is state else with_state(output, changed)
 
-    undo.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-    if watch.whole or watch.sides("out"):
+    if heard_before:
+        yield module.register_forward_pre_hook(before, with_kwargs=True)
+    if leaving or watch.whole:
         # Before hooks that were there: what transformers itself records is then the changed value as well.
-        undo.callback(module.register_forward_hook(after, prepend=True).remove)
+        yield module.register_forward_hook(after, prepend=True)
+
+
+def _remove(hooks: Iterable[RemovableHandle]) -> None:
+    for hook in hooks:
+        hook.remove()
 
 
 def _counting(current: Session) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:

@@ -1,9 +1,9 @@
 """Reusing an earlier trace's prefix: only what follows it is run.
 
 Keys and values of a causal model's earlier positions do not depend on what comes later. The recorded ones are put
-into a cache (by reference; the cache joins old and new and changes neither), the rest is run after them, and the new
-trace keeps old and new as segments that are joined when they are read. What a trace took over stays in memory as long
-as that trace does, with all of the earlier one's tensors that it is a part of.
+into a cache (`explorer.prefix_cache`), the rest is run after them, and the new trace keeps old and new as segments
+that are joined when they are read. What a trace took over stays in memory as long as that trace does, with all of the
+earlier one's tensors that it is a part of, and the cache as long as one of the traces that used it.
 
 Where that could give other numbers than a fresh pass it is not done, and the trace says why. What the config does not
 tell is shown: the first time, and again when the model's state has changed, a short text is run both ways.
@@ -26,8 +26,9 @@ from explorer.inputs import Inputs
 from explorer.placement import waits
 from explorer.planning import plan
 from explorer.plans import Plan, Recording
+from explorer.prefix_cache import PrefixCache
 from explorer.recording import recording
-from explorer.segments import along, first_calls, joined, parts_of, rows_of, tensors_of
+from explorer.segments import first_calls, joined, parts_of, rows_of, tensors_of
 
 if TYPE_CHECKING:
     from explorer.edits import Edit
@@ -52,6 +53,7 @@ class Start:
         note: why none are; empty where some are, or none were offered.
         state: of the model, see `state_of`.
         earlier: what was recorded of the positions that are taken over.
+        prefix: the cache of them, which later passes may take over as well.
     """
 
     arguments: dict[str, Any]
@@ -59,6 +61,7 @@ class Start:
     note: str = ""
     state: int = 0
     earlier: Recording | None = None
+    prefix: PrefixCache | None = None
 
     def joined(self, seen: Recording) -> Recording:
         """What the pass recorded, with what it took over before it."""
@@ -97,17 +100,19 @@ def start(
     length, note = _common(given, earlier)
     if narrowed or earlier._narrowed:
         note = "one of the two passes keeps chosen positions, or another device or dtype"
+    shown = _SHOWN.get(model.hf)
     note = (
         _other(model, earlier, state, edits)
-        or _unfit(model)
+        or ("" if shown is not None and shown[0] == state else _unfit(model))  # it was fit when it was tried
         or note
         or _unrecorded(model, earlier, todo)
         or _wrong(model, state)
     )
     if note:
         return Start(given.arguments, note=note, state=state)
-    arguments = _after(model, given.arguments, earlier._recording, length)
-    return Start(arguments, length, state=state, earlier=earlier._recording)
+    prefix = PrefixCache() if earlier._prefix is None else earlier._prefix
+    arguments = _after(model, given.arguments, earlier._recording, length, prefix)
+    return Start(arguments, length, state=state, earlier=earlier._recording, prefix=prefix)
 
 
 def state_of(hf: nn.Module) -> int:
@@ -256,7 +261,7 @@ def _tried(model: Model) -> str:
     for length in (count // 2, count - 1):
         try:
             with torch.no_grad(), recording(model.hf, todo) as seen:
-                model.run(**_after(model, arguments, whole, length))
+                model.run(**_after(model, arguments, whole, length, PrefixCache()))
             given = joined(whole, seen, length).hidden[last].float()
         except torch.OutOfMemoryError:
             raise
@@ -269,34 +274,14 @@ def _tried(model: Model) -> str:
     return ""
 
 
-class Taken(DynamicLayer):  # type: ignore[no-untyped-call]
-    """A layer of a cache whose earlier part stays in the pieces that it was recorded in, and is joined once."""
-
-    def __init__(self, keys: list[Tensor], values: list[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.lazy_initialization(keys[0], values[0])
-        self._pieces: tuple[list[Tensor], list[Tensor]] | None = (keys, values)
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        if self._pieces is None:
-            return super().update(key_states, value_states, *args, **kwargs)
-        (keys, values), self._pieces = self._pieces, None
-        self.keys, self.values = along([*keys, key_states]), along([*values, value_states])
-        return self.keys, self.values
-
-    def get_seq_length(self) -> int:
-        if self._pieces is not None:
-            return sum(map(rows_of, self._pieces[0]))
-        return super().get_seq_length()
-
-
-def _after(model: Model, arguments: dict[str, Any], earlier: Recording, length: int) -> dict[str, Any]:
+def _after(
+    model: Model, arguments: dict[str, Any], earlier: Recording, length: int, prefix: PrefixCache
+) -> dict[str, Any]:
     """Arguments for the positions from `length` on, with a cache of those before."""
-    cache = DynamicCache(config=model.hf.config)
     stack = model.anatomy.stacks[0]
-    for index in range(len(cache.layers)):
-        calls = first_calls(earlier, f"{stack.prefix}layers.{index}.attn", length)
-        cache.layers[index] = Taken([call.key for call in calls], [call.value for call in calls])
+    calls = [
+        first_calls(earlier, f"{stack.prefix}layers.{index}.attn", length) for index in range(len(stack.layers))
+    ]
     rest = dict(arguments)
     rest["input_ids"] = arguments["input_ids"][:, length:]  # the mask stays whole: it covers the cache as well
-    return {**rest, "past_key_values": cache}
+    return {**rest, "past_key_values": prefix.of(model.hf.config, calls)}

@@ -85,6 +85,7 @@ class Trace:
         self.reused = 0 if start is None else start.length
         self.reuse_note = "" if start is None else start.note
         self._state = None if start is None else start.state
+        self._prefix = None if start is None else start.prefix
         self.positions = None if keeper is None else keeper.positions
         self._narrowed = keeper is not None
         self._growing = growing

@@ -61,8 +61,8 @@ class Panel(Leaving, Shared, Connected):
     exploration = anywidget.WidgetTrait().tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)
     about = traitlets.Dict().tag(sync=True)
-    status = traitlets.Dict().tag(sync=True, to_json=wire.noted)
-    view = traitlets.Dict().tag(sync=True, to_json=wire.noted)
+    status = traitlets.Dict().tag(sync=True, to_json=wire.traveling)
+    view = traitlets.Dict().tag(sync=True, to_json=wire.traveling)
     embedded = traitlets.Bool(False).tag(sync=True)
 
     still = traitlets.Bool(True)
@@ -208,7 +208,7 @@ class Panel(Leaving, Shared, Connected):
 
     def _take(self, change: Any) -> None:
         """Mirrors what the exploration holds."""
-        with self._traits_lock:
+        with self._traits_lock, self.hold_sync():  # one message, also of what follows from it
             setattr(self, change["name"], change["new"])
 
     @traitlets.observe(*SHARED)

@@ -32,7 +32,7 @@ class Reading(Source):
         self.facts = self._model = model
         self._making = threading.Lock()  # a cell may ask while the worker computes the very same
         self._trace: Trace | None = None
-        self._known: tuple[Any, ...] | None = None
+        self._known: tuple[tuple[Any, ...], int | None] | None = None  # what it was made of, the model's state too
         self._given: tuple[tuple[str, bool, bool], Tokens] | None = None  # ids need not be those that their text gives
         self._given_decoder: tuple[str, Tokens] | None = None
         self._decodes = bool(getattr(model.hf.config, "is_encoder_decoder", False))
@@ -55,7 +55,7 @@ class Reading(Source):
         read = {site.address for site in chosen_sites(model.anatomy, None)}
         if trace.positions is None and read <= set(trace.sites()) and not changed_since(trace):
             self._trace = trace
-            self._known = (tokens, tokens.text, decoder, trace.edits, state_of(model.hf))
+            self._known = ((tokens, tokens.text, decoder, trace.edits), state_of(model.hf))
 
     def _typed(self, text: str, special_tokens: bool, literal: bool) -> list[int] | None:
         """The ids that a text gives, or None where it cannot be read."""
@@ -101,10 +101,10 @@ class Reading(Source):
             Cancelled: a newer request came.
         """
         with self._making:
-            wanted = (tokens, tokens.text, decoder, edits, state_of(self._model.hf))
-            if self._trace is None or wanted != self._known:
+            wanted, known = (tokens, tokens.text, decoder, edits), self._known
+            if self._trace is None or known is None or known[0] != wanted or known[1] != state_of(self._model.hf):
                 self._trace = self._model.trace(tokens, decoder=decoder, edits=edits, reuse=self._trace)
-                self._known = wanted
+                self._known = (wanted, self._trace._state)
             return self._trace
 
     def lengths(self, text: str, decoder: str | None) -> tuple[int | None, int | None]:

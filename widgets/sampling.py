@@ -50,7 +50,7 @@ class SamplingPanel(Panel):
     _pinned_as = "sampling"
     _pictures = ("bars",)
 
-    generated = traitlets.Dict().tag(sync=True, to_json=wire.noted)
+    generated = traitlets.Dict().tag(sync=True, to_json=wire.traveling)
 
     def __init__(self, model: Any, text: str | None = None, **traits: Any) -> None:
         self._runs = 0
@@ -103,9 +103,10 @@ class SamplingPanel(Panel):
         tokenizer = facts.tokenizer
         self._row = row = trace.next_token(-1 if self.position is None else self.position)
         prompt = torch.tensor(sorted(set(tokens.ids)))
-        # A repetition penalty moves only the prompt's own tokens, so these ids can fill every bar there is.
-        ranks = min(_BARS + len(prompt), row.logits.shape[0])
-        ids = torch.cat([row.logits.topk(ranks, sorted=False).indices.cpu(), prompt]).unique()  # type: ignore[no-untyped-call]
+        # A repetition penalty moves only the prompt's own tokens, so these and the likeliest others can fill every bar.
+        others = row.logits.cpu().index_fill(0, prompt, -torch.inf)
+        likeliest = others.topk(min(_BARS, len(others))).indices
+        ids = torch.cat([likeliest, prompt]).unique()  # type: ignore[no-untyped-call]
         self._publish(
             view={
                 "request": number,
@@ -115,7 +116,9 @@ class SamplingPanel(Panel):
                 "prompt_ids": wire.array(prompt),
                 "logits": wire.array(row.logits),
                 "label_ids": wire.array(ids),
-                "labels": [{"text": label.text, "kind": label.kind} for label in labels(tokenizer, ids.tolist())],
+                "labels": wire.Records(
+                    {"text": label.text, "kind": label.kind} for label in labels(tokenizer, ids.tolist())
+                ),
             }
         )
 

@@ -60,7 +60,10 @@ class Written:
 
     def to_wire(self) -> dict[str, Any]:
         """As it travels to the browser."""
-        return {"tokens": wire.tokens(self.tokens), "going": self.going, "unrecorded": wire.noted(self.unrecorded)}
+        told: dict[str, Any] = wire.traveling(
+            {"tokens": wire.tokens(self.tokens), "going": self.going, "unrecorded": self.unrecorded}
+        )
+        return told
 
 
 class Telling:

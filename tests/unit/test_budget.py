@@ -65,6 +65,24 @@ def test_what_is_kept_grows_with_the_text_and_not_with_its_square() -> None:
     assert long == 8 * short
 
 
+def test_of_what_is_taken_over_the_cache_alone_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = explorer.attach(tiny("llama"))
+    old = model.trace(IDS[:57])
+    given, todo = prepare(model, IDS), plan(model.anatomy, record=None)
+    needs = budget.estimate(model, given, todo, taken=57)
+    attention = model.anatomy.stacks[0].layers[0].attn
+    assert attention is not None
+    cache = 3 * 60 * attention.kv_heads * (attention.head_width + attention.value_width) * 4
+    assert needs.kept == held(model.trace(IDS[:3])) + cache
+    crowded(monkeypatch, needs.kept + needs.passing)
+    assert model.trace(IDS, reuse=old).reused == 57, "there is no room for all of it, which is there already"
+    with pytest.raises(Refused, match="would need about"):
+        model.trace(IDS)
+    monkeypatch.setattr(budget, "free_bytes", lambda _device: needs.kept + needs.passing - 1)
+    with pytest.raises(Refused, match="would need about"):
+        model.trace(IDS, reuse=old)
+
+
 def crowded(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     monkeypatch.setattr(budget, "free_bytes", lambda _device: free)
     monkeypatch.setattr(budget, "SMALL", 0)

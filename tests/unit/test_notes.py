@@ -139,7 +139,7 @@ def _refusals_of_images() -> list[Note]:
 
 @pytest.mark.parametrize("note", [*_made(), *_cautions(), *_refusals()], ids=lambda note: str(note.key))
 def test_a_note_says_what_the_fixtures_have(note: Note) -> None:
-    assert wire.noted(note) in _TOLD
+    assert wire.traveling(note) in _TOLD
 
 
 def _calls() -> list[tuple[str, set[str]]]:
@@ -169,7 +169,7 @@ def test_a_note_is_a_string_and_stays_a_note_where_it_is_copied() -> None:
 
 def test_notes_inside_a_trait_are_spelled_out_and_nothing_else_changes() -> None:
     note, tokens = Note("stopped", "stopped"), [{"text": "a"}]
-    said = wire.noted(
+    said = wire.traveling(
         {"notes": ["plain", note], "results": {"one": {"baseline": note, "scores": [1.0]}}, "tokens": tokens}
     )
     spelled = {"key": "stopped", "about": {}, "text": "stopped"}

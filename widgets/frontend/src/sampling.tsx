@@ -39,7 +39,8 @@ function SamplingPanel(): JSX.Element {
   const now = good.current;
   const { name, context } = model.trait("about").value ?? {};
   const continued = picture?.decoder ?? picture?.tokens ?? [];
-  const strip = { active: continued.length > 0 ? continued.length - 1 : null };
+  const active = continued.length > 0 ? continued.length - 1 : null;
+  const strip = useMemo(() => ({ active }), [active]);
 
   return (
     <Panel

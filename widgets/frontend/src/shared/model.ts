@@ -6,6 +6,7 @@
 import { type ReadonlySignal, signal as makeSignal } from "@preact/signals";
 import { type SavedPage, watchConnection } from "./connection";
 import { SHARED } from "./exploration";
+import { unpacked } from "./records";
 import type { Theme } from "./theme";
 
 // Milliseconds after which a pointer that does not move has been put somewhere.
@@ -35,9 +36,10 @@ export function signalOf<S, K extends keyof S & string>(
   key: K,
   abort: AbortSignal,
 ): ReadonlySignal<S[K]> {
-  const value = makeSignal(model.get(key) as S[K]);
+  const now = (): S[K] => unpacked(model.get(key)) as S[K];
+  const value = makeSignal(now());
   const update = (): void => {
-    value.value = model.get(key) as S[K];
+    value.value = now();
   };
   const event = `change:${key}`;
   model.on(event, update);

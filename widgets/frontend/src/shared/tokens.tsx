@@ -66,9 +66,31 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
   const focused = useSignal(0);
   const unfolded = useSignal(false);
   const all = useMemo(() => chips(tokens), [tokens]);
-  const shown = unfolded.value ? all : all.slice(0, SHOWN_AT_FIRST);
+  const first = unfolded.value ? all : all.slice(0, SHOWN_AT_FIRST);
+  const seen = first.map(({ text, kind, indices }) => [text, kind, indices.map((at) => [at, tokens[at]?.id, tokens[at]?.role])]);
+  const shown = useMemo(() => first, [seen.join()]); // the same list as before where it shows the same
   const last = (shown[shown.length - 1]?.indices ?? [0]).slice(-1)[0] ?? 0;
   const entry = Math.min(focused.value, last);
+
+  // Nothing to be compared where a long text grows behind what is shown of it: what looks at each token is not asked.
+  const asked = props.colorOf ?? props.describe ?? props.selected ?? props.found;
+  const active = props.active != null && props.active <= last ? props.active : null;
+  const pieces = useMemo(
+    () =>
+      shown.map((chip, index) => (
+        <Fragment key={chip.indices[0]}>
+          <Role of={tokens[chip.indices[0]!]} after={tokens[(shown[index - 1]?.indices ?? [-1])[0]!]} />
+          <ChipView
+            chip={chip}
+            strip={props}
+            words={words}
+            hovered={hovered}
+            entry={chip.indices.includes(entry) ? entry : null}
+          />
+        </Fragment>
+      )),
+    [asked === undefined ? shown : props, words, hovered, entry, active, onClick],
+  );
 
   const look = (index: number | null, element: Element | null): void => {
     onHover?.(index);
@@ -128,18 +150,7 @@ export function TokenStrip(props: TokenStripProps): JSX.Element {
         }}
         onKeyDown={walk}
       >
-        {shown.map((chip, index) => (
-          <Fragment key={chip.indices[0]}>
-            <Role of={tokens[chip.indices[0]!]} after={tokens[(shown[index - 1]?.indices ?? [-1])[0]!]} />
-            <ChipView
-              chip={chip}
-              strip={props}
-              words={words}
-              hovered={hovered}
-              entry={chip.indices.includes(entry) ? entry : null}
-            />
-          </Fragment>
-        ))}
+        {pieces}
       </div>
       {shown.length < all.length && (
         <button type="button" class="explorer-link" onClick={() => (unfolded.value = true)}>
