@@ -98,15 +98,7 @@ def recording(model: nn.Module, plan: Plan) -> Iterator[Recording]:
         undo.enter_context(evaluating(modules.values()))
         undo.enter_context(uncaptured(modules.values()))
         undo.callback(_remove, hooks)
-        # Generators, so that each hook is known as soon as it is there, whatever happens after it.
-        hooks.extend(modules[at].register_forward_pre_hook(_stopping(current, at)) for at in dict.fromkeys(plan.stops))
-        hooks.extend(modules[at].register_forward_pre_hook(_attending(current, at)) for at in dict.fromkeys(plan.pieces))
-        hooks.extend(
-            modules[at].register_forward_pre_hook(_counting(current), with_kwargs=True)
-            for at in dict.fromkeys(plan.rows)
-        )
-        for path, watch in _watches(plan).items():
-            hooks.extend(_hooks(current, modules[path], path, watch))
+        hooks.extend(_hooks(current))
         if plan.attention != "usual":
             _set_attention(undo, current, modules.values())
         token = _session.set(current)
@@ -191,7 +183,20 @@ def _watches(plan: Plan) -> dict[str, _Watch]:
     return watches
 
 
-def _hooks(current: Session, module: nn.Module, path: str, watch: _Watch) -> Iterator[RemovableHandle]:
+def _hooks(current: Session) -> Iterator[RemovableHandle]:
+    """Places the hooks, and gives each as soon as it is there, so that it is known whatever happens after it."""
+    plan, modules = current.plan, current.modules
+    for path in dict.fromkeys(plan.stops):
+        yield modules[path].register_forward_pre_hook(_stopping(current, path))
+    for path in dict.fromkeys(plan.pieces):
+        yield modules[path].register_forward_pre_hook(_attending(current, path))
+    for path in dict.fromkeys(plan.rows):
+        yield modules[path].register_forward_pre_hook(_counting(current), with_kwargs=True)
+    for path, watch in _watches(plan).items():
+        yield from _watching(current, modules[path], path, watch)
+
+
+def _watching(current: Session, module: nn.Module, path: str, watch: _Watch) -> Iterator[RemovableHandle]:
     record, narrow = current.recording, current.plan.narrow
     hidden = [step for step in watch.steps if not step[1].experts]
     arriving = [step for step in hidden if step[1].side == "in"]

@@ -279,9 +279,7 @@ def _after(
 ) -> dict[str, Any]:
     """Arguments for the positions from `length` on, with a cache of those before."""
     stack = model.anatomy.stacks[0]
-    calls = [
-        first_calls(earlier, f"{stack.prefix}layers.{index}.attn", length) for index in range(len(stack.layers))
-    ]
+    calls = [first_calls(earlier, f"{stack.prefix}layers.{index}.attn", length) for index in range(len(stack.layers))]
     rest = dict(arguments)
     rest["input_ids"] = arguments["input_ids"][:, length:]  # the mask stays whole: it covers the cache as well
     return {**rest, "past_key_values": prefix.of(model.hf.config, calls)}
