@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from launcher import browsers
 from launcher.console import say
@@ -41,16 +42,36 @@ def test(project: Project, arguments: Sequence[str]) -> int:
         "front end, types": [python, "hatch_build.py", "npm", "run", "--silent", "check"],
         "front end, tests": [python, "hatch_build.py", "npm", "run", "--silent", "test"],
     }
-    failed = [name for name, words in checks.items() if _run(project, name, words, environment) != 0]
+    # Two at a time; what each prints is shown when it has ended. pytest has the machine to itself.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        ended = pool.map(lambda words: _run(project, words, environment, capture_output=True), checks.values())
+        failed = []
+        for name, result in zip(checks, ended, strict=True):
+            say(f"\n[tests] {name}\n{_text(result.stdout)}{_text(result.stderr)}".rstrip())
+            if result.returncode != 0:
+                failed.append(name)
     if failed:
         say(f"\nFailed so far: {', '.join(failed)}.")
-    status = _run(project, "pytest", [python, "-m", "pytest", *arguments], environment)
+    say("\n[tests] pytest")
+    status = _run(project, [python, "-m", "pytest", *arguments], environment).returncode
     if failed:
         say(f"Failed besides pytest's own: {', '.join(failed)}.")
     return status or (1 if failed else 0)
 
 
-def _run(project: Project, name: str, words: Sequence[str], environment: dict[str, str]) -> int:
-    say(f"\n[tests] {name}")
-    # From no terminal and with nobody to answer; the output goes through as it is.
-    return subprocess.run(words, cwd=project.root, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
+def _run(
+    project: Project, words: Sequence[str], environment: dict[str, str], *, capture_output: bool = False
+) -> subprocess.CompletedProcess[bytes]:
+    # From no terminal and with nobody to answer.
+    return subprocess.run(
+        words,
+        cwd=project.root,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=capture_output,
+        check=False,
+    )
+
+
+def _text(output: bytes) -> str:
+    return output.decode("utf-8", "replace")

@@ -19,7 +19,7 @@ import torch
 
 from explorer import Cancelled, Refused
 from explorer.control import controlled
-from widgets.helpers import after_cells, let_go
+from widgets.helpers import after_cells, collect_seldom, let_go
 
 _log = logging.getLogger(__name__)
 # A cell that waits must wake up now and then, or "Interrupt kernel" would not reach it.
@@ -100,6 +100,7 @@ class Worker:
         self._ended = False
         self._farewells: list[weakref.WeakMethod[Callable[[], None]]] = []
         after_cells()
+        collect_seldom()
         self._thread = threading.Thread(target=self._loop, name=f"explorer {name}", daemon=True)
         self._thread.start()
 

@@ -1,14 +1,15 @@
-"""What computes in turn does not keep the other's helper threads waiting."""
+"""What computes in turn does not keep the other's helper threads waiting, nor does looking for cycles keep a reader."""
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="2026-11: GNU's OpenMP is what torch has on Linux only")
+from widgets.helpers import collect_seldom
 
 # In a process of its own: whether this one has helpers depends on the tests before. Prints how many more threads than
 # in the beginning there are after each step, and how many torch is to use.
@@ -43,6 +44,7 @@ print(after_product, after_cell, *seen, threads() - before, torch.get_num_thread
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="2026-11: GNU's OpenMP is what torch has on Linux only")
 def test_helpers_go_with_the_end_of_a_cell_and_of_the_worker_s_work() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "3"}
     told = subprocess.run(
@@ -50,3 +52,14 @@ def test_helpers_go_with_the_end_of_a_cell_and_of_the_worker_s_work() -> None:
     )
     assert told.returncode == 0, told.stderr
     assert told.stdout.split() == ["2", "0", "2", "0", "3"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(700, 10_000), (50_000, 50_000), (0, 0)], ids=["usual", "higher", "off"])
+def test_cycles_are_looked_for_less_often_and_never_more_often(before: int, after: int) -> None:
+    own = gc.get_threshold()
+    try:
+        gc.set_threshold(before, 11, 12)
+        collect_seldom()
+        assert gc.get_threshold() == (after, 11, 12)
+    finally:
+        gc.set_threshold(*own)
