@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from launcher import browsers
 from launcher.console import say
 from launcher.project import Project
+
+# Each loads the sample models, which takes two gigabytes with what tests do.
+_PROCESSES = 4
 
 
 def test(project: Project, arguments: Sequence[str]) -> int:
@@ -53,7 +57,9 @@ def test(project: Project, arguments: Sequence[str]) -> int:
     if failed:
         say(f"\nFailed so far: {', '.join(failed)}.")
     say("\n[tests] pytest")
-    status = _run(project, [python, "-m", "pytest", *arguments], environment).returncode
+    # All tests in several processes, see tests/turns.py; a few sooner in one, which loads the models once.
+    several = [] if arguments else ["-n", str(min(_PROCESSES, os.cpu_count() or 1))]
+    status = _run(project, [python, "-m", "pytest", *several, *arguments], environment).returncode
     if failed:
         say(f"Failed besides pytest's own: {', '.join(failed)}.")
     return status or (1 if failed else 0)

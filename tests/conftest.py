@@ -16,6 +16,19 @@ import pytest
 import torch
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `pytest -n 2`: the browser's tests one after another, then the other files in all processes."""
+    from tests.turns import InTurns
+
+    return InTurns(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser's tests first, as `InTurns` wants them."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/browser/"))
+
+
 @pytest.fixture(scope="session")
 def sample() -> Any:
     """SmolLM2-135M-Instruct, real weights; tests leave it as it is."""

@@ -128,7 +128,7 @@ def test_without_subshells_a_panel_says_that_it_waits_for_the_cell_and_catches_u
         bars = bars_of(notebook)
         expect(words_of(bars)).to_have_text(re.compile("^live"), timeout=LONG_MS)
         notebook.run("bars.observe(lambda change: heard.add(threading.current_thread().name), 'text')")
-        cell = notebook.begin("end = time.time() + 12\nwhile time.time() < end:\n    pass")
+        cell = notebook.begin("end = time.time() + 6\nwhile time.time() < end:\n    pass")
         bars.get_by_label("Prompt", exact=True).fill("The capital of Spain is")
         expect(words_of(bars)).to_have_text("waiting for a running cell")
         expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")

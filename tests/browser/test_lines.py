@@ -75,8 +75,10 @@ def test_an_image_carries_the_weights_of_the_patch_that_is_asked(views: Notebook
     view = views.page.locator(".explorer-pictures")
     figures, said = view.locator(".explorer-pictures-figures"), view.locator(".explorer-pictures-said")
     expect(view.locator("canvas")).to_have_count(2, timeout=LONG_MS)
-    views.page.mouse.move(0, 0)  # where the test before left it a picture may stand by now
-    expect(said).to_contain_text("the class token")
+    point_at_second_patch(views, view)
+    expect(said).to_contain_text("patch 0, 1")
+    views.page.mouse.move(0, 0)
+    expect(said).to_contain_text("the class token")  # where neither pointer nor keys are at a patch
     figures.focus()
     for key in ("End", "ArrowUp", "Enter"):
         views.page.keyboard.press(key)
