@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
@@ -11,7 +14,11 @@ _LAST = 2
 
 
 class InTurns(LoadScopeScheduling):  # type: ignore[misc]
-    """Hands out whole files, and the folder of the browser's tests as one, which must be collected first."""
+    """Hands out whole files in the order of collection, and the folder of the browser's tests, the first, as one."""
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        super().__init__(config, log)
+        config.option.loadscopereorder = False
 
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
         super().mark_test_complete(node, item_index, duration)
