@@ -64,6 +64,14 @@ def shell() -> Any:
     return sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
 
 
+def request() -> str | None:
+    """Which request of a front end Python answers, or answered last, such as a run of a cell; None without one."""
+    ipython = shell()
+    parent = ipython.get_parent() if hasattr(ipython, "get_parent") else {}
+    message: str | None = parent.get("header", {}).get("msg_id")
+    return message
+
+
 def _run(shell: Any) -> Run:
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
     cell = parent.get("metadata", {}).get("cellId")

@@ -11,7 +11,7 @@ import traitlets
 
 from explorer import ExplorerError, Model, Refused, Tokens, Trace
 from explorer.note import Note
-from widgets import wire
+from widgets import lifetimes, wire
 from widgets.connection import Connected, described
 from widgets.exploration import Exploration
 from widgets.leaving import Leaving
@@ -92,6 +92,7 @@ class Panel(Leaving, Shared, Connected):
         self._own = own
         self._worker = self._thread(exploration)
         self._number = 0
+        self._told_for = lifetimes.request()
         self._before_refusal: dict[str, Any] | None = None
         self._ready = False
         self._state_of: Exploration = exploration
@@ -117,6 +118,8 @@ class Panel(Leaving, Shared, Connected):
     def wait(self, timeout: float | None = None) -> None:
         """Returns when everything that was asked for is shown, or was stopped, also in panels inside this one.
 
+        In a notebook that is executed without a page, a last cell that waits sees to it that the pictures are saved.
+
         "Interrupt kernel" ends the waiting at once with `KeyboardInterrupt`. It ends the cell, not the panel: what the
         panel computes goes on and is shown; `stop()` and the panel's own button end that.
 
@@ -127,6 +130,7 @@ class Panel(Leaving, Shared, Connected):
         end = None if timeout is None else time.monotonic() + timeout
         if not self._worker.wait(self, timeout):
             raise TimeoutError(f"{type(self).__name__} was still working after {timeout} seconds.")
+        self._repeat()
         error = self.status.get("error")
         if error:
             raise ExplorerError(error["message"])
@@ -201,8 +205,21 @@ class Panel(Leaving, Shared, Connected):
         """What the picture shows, as Python reads it."""
         raise NotImplementedError
 
+    def _repeat(self) -> None:
+        """Sends the picture once more where it was sent for an earlier cell.
+
+        Who runs a notebook without a page (nbclient, and with it `jupyter nbconvert --execute`) hears only what is sent
+        while a cell runs. A picture that was ready between two cells would be missing in what is saved.
+        """
+        with self._traits_lock:
+            now = lifetimes.request()
+            if self._told_for != now:
+                self._told_for = now
+                self.send_state(["view", "status"])
+
     @traitlets.observe("view")
     def _drawn(self, _change: Any) -> None:
+        self._told_for = lifetimes.request()
         if self._ready:
             self._state_of.drawn(self)
 

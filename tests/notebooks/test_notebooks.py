@@ -7,6 +7,7 @@ the one before.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,21 @@ def test_a_notebook_runs_without_an_error_or_a_warning(notebook: Path, kernel: K
     for state in panels:
         assert state["view"]["tokens"], state["title"]
         assert state["status"]["state"] == "live", state["title"]
+
+
+@pytest.mark.notebook
+def test_a_picture_that_is_ready_between_two_cells_is_saved_by_a_cell_that_waits(kernel: KernelManager) -> None:
+    cells = [
+        f"{_BEFORE}\nimport time, explorer\nfrom widgets import SamplingPanel\nmodel = explorer.load()",
+        "panel = SamplingPanel(model, 'The capital of France is')\npanel",
+        "panel.wait(300)",
+    ]
+    content = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells)))
+    # It waits where nobody listens until the picture is there.
+    between = NotebookClient(content, km=kernel, timeout=300, iopub_timeout=60)
+    between.on_cell_executed = lambda cell_index, **_about: time.sleep(5) if cell_index == 1 else None
+    between.execute()
+    states = content["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    (panel,) = [state["state"] for state in states.values() if state["state"].get("_esm") and "view" in state["state"]]
+    assert panel["view"]["tokens"]["columns"]["text"] == ["The", " capital", " of", " France", " is"]
+    assert panel["status"]["state"] == "live"
