@@ -46,7 +46,7 @@ class AttentionView(Panel):
     """
 
     # After the panel around it, whose pass it reads.
-    _rank = 2
+    _rank = 3
     # The fields of the selection that a new picture is needed for.
     _chosen_by: tuple[str, ...] = ("layer", "heads", "stack", "kind")
     # Those that a page follows by itself: it has the picture of each.

@@ -55,7 +55,7 @@ class AttributionPanel(Panel):
     _css = asset("attribution.css")
 
     _drawn_from = (*Panel._drawn_from, "target", "against")
-    _rank = 2
+    _rank = 3
     _making = ("picture", "refine")
     _pinned_as = "attribution"
     _pictures = ("scores",)

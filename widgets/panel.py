@@ -52,7 +52,7 @@ class Panel(Leaving, Shared, Connected):
     shows_written = False  # the attention of what the model writes, which is recorded where a panel shows it
     # What a new picture is needed for, and which panel's picture comes first.
     _drawn_from: tuple[str, ...] = PASSES
-    _rank = 1
+    _rank = 2
     # Where the work on the picture waits; stopping anything else leaves a complete picture as live as it was.
     _making: tuple[str, ...] = ("picture",)
     # The name under which pinning keeps its pictures; those of a panel without one are not kept.

@@ -33,9 +33,10 @@ class Workbench(Panel):
 
     _esm = asset("workbench.js")
     _css = asset("workbench.css")
-    # The prompt's tokens need no pass.
+    # The prompt's tokens need no pass. They come after the next tokens all the same: to draw hundreds of them takes the
+    # page longer than those take the model.
     _drawn_from = ("text", "special_tokens", "literal", "decoder")
-    _rank = -1
+    _rank = 1
 
     panels = traitlets.Tuple().tag(sync=True, to_json=_references)
 
