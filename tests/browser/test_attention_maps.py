@@ -48,6 +48,8 @@ def test_a_second_prompt_is_typed_and_hovering_says_both_sides(attention: Attent
     field.click()
     attention.page.keyboard.type("The big capital of Italy is")
     expect(field).to_have_value("The big capital of Italy is")
+    attention.becomes("attention.panels[0].other_prompt", "The big capital of Italy is")
+    attention.notebook.run("attention.wait(120)")  # what is shown before is of a part of the prompt
     expect(view.locator(".explorer-aside")).to_contain_text("only the other prompt, hatched: “ big”")
     grid = Grid(view.locator(".explorer-map"), 6, 6)
     grid.hover(5, 4)
