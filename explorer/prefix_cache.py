@@ -44,7 +44,7 @@ class PrefixCache:
 
 
 class Joined:
-    """Pieces along the positions in one tensor, with room behind them."""
+    """Pieces along the positions in one tensor with room behind. Its rows are overwritten, unlike those of `Rows`."""
 
     def __init__(self) -> None:
         self._buffer: Tensor | None = None
@@ -73,7 +73,7 @@ class Joined:
                 buffer.narrow(-2, begin, end - begin).copy_(piece.narrow(-2, begin - at, end - begin))
             at = end
         buffer.narrow(-2, length, whole - length).copy_(new)
-        self._pieces = [(piece, _version(piece)) for piece in pieces]
+        self._pieces = [(piece, version_of(piece)) for piece in pieces]
         return buffer.narrow(-2, 0, whole)
 
     def _known(self, pieces: Sequence[Tensor]) -> int:
@@ -81,7 +81,7 @@ class Joined:
         rows = 0
         for (before, version), piece in zip(self._pieces, pieces, strict=False):
             same = before.data_ptr() == piece.data_ptr() and before.stride() == piece.stride()
-            if not same or version != _version(piece):
+            if not same or version != version_of(piece):
                 break
             rows += min(rows_of(before), rows_of(piece))
             if rows_of(before) != rows_of(piece):
@@ -119,6 +119,6 @@ def _has_room(buffer: Tensor, shape: Sequence[int], new: Tensor) -> bool:
     return like and others and buffer.shape[-2] >= shape[-2]
 
 
-def _version(tensor: Tensor) -> int:
-    """Counts changes in place; an inference tensor has no count."""
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor was changed in place; 0 for an inference tensor, which has no count."""
     return 0 if tensor.is_inference() else tensor._version

@@ -26,7 +26,7 @@ from explorer.inputs import Inputs
 from explorer.placement import waits
 from explorer.planning import plan
 from explorer.plans import Plan, Recording
-from explorer.prefix_cache import PrefixCache
+from explorer.prefix_cache import PrefixCache, version_of
 from explorer.recording import recording
 from explorer.segments import first_calls, joined, parts_of, rows_of, tensors_of
 
@@ -126,7 +126,7 @@ def state_of(hf: nn.Module) -> int:
         own = module.__dict__
         for tensor in (*own["_parameters"].values(), *own["_buffers"].values()):
             if tensor is not None:
-                found += (id(tensor), 0 if tensor.is_inference() else tensor._version)
+                found += (id(tensor), version_of(tensor))
         hooks = (*own["_forward_hooks"], *own["_forward_pre_hooks"])
         adapters = [
             repr(own[name])

@@ -66,14 +66,16 @@ def shell() -> Any:
 
 def request() -> str | None:
     """Which request of a front end Python answers, or answered last, such as a run of a cell; None without one."""
-    ipython = shell()
-    parent = ipython.get_parent() if hasattr(ipython, "get_parent") else {}
-    message: str | None = parent.get("header", {}).get("msg_id")
+    message: str | None = _parent(shell()).get("header", {}).get("msg_id")
     return message
 
 
+def _parent(shell: Any) -> dict[str, Any]:
+    return shell.get_parent() if hasattr(shell, "get_parent") else {}
+
+
 def _run(shell: Any) -> Run:
-    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    parent = _parent(shell)
     cell = parent.get("metadata", {}).get("cellId")
     return Run(cell, parent["header"]["msg_id"] if cell is not None else None)
 

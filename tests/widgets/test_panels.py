@@ -16,7 +16,7 @@ import torch
 import explorer
 from widgets import AttentionPanel, AttributionPanel, SamplingPanel, Selection
 from widgets.panel import Panel
-from widgets.wire import array, block_starts, pool_last, unit_bytes
+from widgets.wire import Records, array, block_starts, pool_last, tokens, traveling, unit_bytes
 
 pytestmark = pytest.mark.model
 PANELS = [AttentionPanel, AttributionPanel, SamplingPanel]
@@ -244,8 +244,26 @@ def test_the_browser_gets_the_whole_row_and_enough_names(show: Callable[..., Any
     assert decode(panel.view["prompt_ids"]).tolist() == sorted(set(sample.read(text).ids))
     names = dict(zip(decode(panel.view["label_ids"]).tolist(), panel.view["labels"], strict=True))
     for penalty in (0.5, 1.0, 2.0):
-        top = row.under(explorer.Sampling(repetition_penalty=penalty)).top(24)
+        top = row.under(explorer.Sampling(repetition_penalty=penalty)).top(64)
         assert [names[token]["text"] for token in top["id"]] == top["token"].tolist()
+
+
+def test_tokens_travel_in_columns_that_hold_all_of_them(show: Callable[..., Any], sample: explorer.Model) -> None:
+    panel = show(SamplingPanel, "When 世界 🤗 met")
+    panel.wait(MINUTE)
+    sent = panel.get_state()["view"]["tokens"]
+    columns = {
+        name: column if isinstance(column, list) else [column] * sent["length"]
+        for name, column in sent["columns"].items()
+    }
+    assert [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] == panel.view["tokens"]
+    assert columns["id"] == sample.read("When 世界 🤗 met").ids
+    assert max(columns["parts"]) == 3
+    plain = traveling({"tokens": tokens(sample.read("The capital of"))})["tokens"]
+    assert plain["columns"] | {"id": None} == {
+        "id": None, "text": ["The", " capital", " of"], "kind": "text", "group": [0, 1, 2], "part": 1, "parts": 1,
+    }  # fmt: skip
+    assert traveling(Records()) == {"length": 0, "columns": {}}
 
 
 class Sent:
